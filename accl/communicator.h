@@ -1,0 +1,79 @@
+// communicator.h - collectives over a group of ranks, as a C++ class; accl.h and accl.hpp are thin
+// faces of it. One thread at a time runs a call on a communicator, others wait for it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "accl/base/ids.h"
+#include "accl/base/types.h"
+#include "accl/bootstrap/session.h"
+#include "algorithms/catalog.h"
+#include "algorithms/plan.h"
+
+namespace accl {
+
+struct CommunicatorOptions {
+  std::string algorithm = "auto";  // A name of the catalog for every call, or "auto".
+  std::string transport = "auto";  // "auto", "shm", "tcp", "ucx".
+  First first = First::near;
+  std::vector<Rank> order;  // Position -> rank; empty: rank r sits at position r.
+  std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
+};
+
+// One collective call. Counts are elements, with accl.h's meaning of buffers.
+struct Call {
+  Collective collective = Collective::allreduce;
+  const void* send = nullptr;
+  void* recv = nullptr;
+  std::size_t count = 0;
+  DataType type = DataType::float32;
+  ReduceOp op = ReduceOp::sum;
+  double scalar = 1.0;              // premul_sum of floating types.
+  std::int64_t integer_scalar = 1;  // premul_sum of integers.
+  Rank root{};
+  // alltoallv: elements, `size` of each.
+  std::span<const std::size_t> send_counts, send_offsets, recv_counts, recv_offsets;
+  // sendrecv: -2 means the next and the previous rank, -1 leaves that half out.
+  std::int64_t to = -2, from = -2;
+  std::size_t recv_count = 0;  // sendrecv only; count is the send's.
+};
+
+class Request {
+ public:
+  virtual ~Request() = default;
+  virtual bool test() = 0;  // Drives a little; true when done. Throws the call's Error.
+  virtual void wait() = 0;  // Throws the call's Error.
+};
+
+class Communicator {
+ public:
+  // Collective over the session's ranks.
+  static std::unique_ptr<Communicator> create(std::shared_ptr<Session> session,
+                                              const CommunicatorOptions& options);
+  virtual ~Communicator() = default;
+
+  virtual Rank rank() const = 0;
+  virtual std::uint32_t size() const = 0;
+
+  // Throws Error: invalid_argument before anything moved; otherwise the communicator has failed
+  // and gives the same Error from then on.
+  virtual void run(const Call& call) = 0;
+  virtual std::unique_ptr<Request> start(const Call& call) = 0;
+
+  // Collective. Null for a negative colour.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+  virtual void abort() = 0;  // From any thread.
+
+  // What a call of this size would use: "ring", "hd", ...
+  virtual std::string algorithm_for(const Call& call) const = 0;
+  // The transports in use so far, "shm" or "shm+tcp"; empty before the first call.
+  virtual std::string transports() const = 0;
+  virtual const Session& session() const = 0;
+};
+
+}  // namespace accl

@@ -1,0 +1,147 @@
+// transport.h - the one way bytes travel between two ranks. An Endpoint joins this rank with one
+// peer by a few lanes; a lane is an ordered stream of messages in each direction, and lanes are
+// independent of each other.
+//
+// Ring. Each direction of a lane has a ring of Geometry::ring_bytes. The sender gives every message
+// a place in it (offset) and a position: ring units (64 bytes) used since the lane opened, wrapping
+// at 2^32. The receiver computes the same places on its own, so positions are all that is
+// exchanged. The sender never overwrites a place before the receiver released it; keeping that
+// promise is the caller's work (accl/lane.h), the transport only carries `released` back.
+//
+// Two kinds of transport:
+//   pull  outbox(lane) is memory of ours that the peer has mapped. The caller writes the message
+//         there itself; put() only tells the peer. (shm)
+//   push  outbox(lane) is null. put() carries head and pieces to the peer's inbox. (tcp, ucx,
+//   verbs)
+// Either way the message then lies at inbox(lane) + offset at the receiver: a Head, and the payload
+// payload_offset(bytes) behind it.
+//
+// Notes are memory, not events: what has arrived, what the peer released and what has left are
+// counters that the caller reads with acquire loads; poll() drives whatever must be driven for them
+// to move. No call blocks or allocates after finish(), but for view()'s first look at a region.
+// One thread at a time drives a Transport and its Endpoints.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "accl/base/clock.h"
+#include "accl/base/fd.h"
+#include "accl/base/ids.h"
+#include "accl/base/memory.h"
+
+namespace accl {
+
+constexpr std::uint32_t ring_unit_bytes = 64;
+
+// Precedes every message in the ring; filled by the sender, checked by the receiver.
+struct Head {
+  std::uint32_t tag = 0;    // The caller's: which call this belongs to.
+  std::uint32_t bytes = 0;  // Of payload.
+  std::uint32_t flags = 0;  // The caller's.
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(Head) == 16);
+
+// Tiny payloads share the head's cache line; others start on their own.
+constexpr std::uint32_t payload_offset(std::uint32_t bytes) {
+  return bytes <= ring_unit_bytes - sizeof(Head) ? sizeof(Head) : ring_unit_bytes;
+}
+
+// The same at both ends of every endpoint of a transport.
+struct Geometry {
+  std::uint32_t lanes = 4;
+  std::uint32_t ring_bytes = 1 << 20;  // Per lane and direction; a multiple of 4096.
+};
+
+struct Parcel {
+  Head head{};
+  std::uint32_t offset = 0;                            // In the ring, bytes, of the head.
+  std::uint32_t until = 0;                             // The position just behind this message.
+  std::span<const std::span<const std::byte>> pieces;  // Payload in order; head.bytes in all.
+};
+
+// Names registered memory to a peer, and travels inside messages.
+struct RegionKey {
+  std::array<std::uint64_t, 4> words{};
+};
+
+// Memory that peers may look at. Destruction ends that.
+class Region {
+ public:
+  virtual ~Region() = default;
+  virtual RegionKey key() const = 0;
+};
+
+// Counters of one lane. Read with acquire; all are positions as above.
+struct LaneCounters {
+  const std::atomic<std::uint32_t>* arrived = nullptr;   // Messages until here lie in our inbox.
+  const std::atomic<std::uint32_t>* released = nullptr;  // The peer is done with ours until here.
+  const std::atomic<std::uint32_t>* sent = nullptr;      // `pieces` until here may change (push).
+};
+
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+
+  // Second half of opening (Transport::open is the first): waits for the peer's half. Throws Error
+  // (remote or timeout) that says what did not come.
+  virtual void finish(const Deadline& deadline) = 0;
+
+  virtual LaneCounters counters(std::uint32_t lane) const = 0;
+  virtual std::byte* outbox(std::uint32_t lane) = 0;
+  virtual const std::byte* inbox(std::uint32_t lane) const = 0;
+
+  // Publishes a message. False, and nothing done, while the queue to the peer is full. Push: the
+  // pieces must stay unchanged until `sent` reaches parcel.until.
+  [[nodiscard]] virtual bool put(std::uint32_t lane, const Parcel& parcel) = 0;
+
+  // Tells the peer that our inbox is free until this position.
+  virtual void release(std::uint32_t lane, std::uint32_t position) = 0;
+
+  // Push transports may let the payload of the next message to arrive on a lane (the one that ends
+  // at `until`) land in `target` instead of the inbox. False where it is too late or not offered.
+  // After a true answer, `took` says once the message arrived whether the payload is in `target`.
+  virtual bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) = 0;
+  virtual bool took(std::uint32_t lane, std::uint32_t until) const = 0;
+
+  // Plain loads from the peer's memory: its registered bytes [offset, offset+bytes), or null where
+  // they cannot be mapped here.
+  virtual const std::byte* view(const RegionKey& key, std::uint64_t offset,
+                                std::uint64_t bytes) = 0;
+
+  // Why this endpoint carries no more, in words; empty while it works.
+  virtual std::string failure() const = 0;
+  virtual bool broken() const = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  virtual const char* name() const = 0;
+
+  // First half of joining a peer: `meeting` is a connected stream socket to it (of unix domain
+  // where both are on one host), to keep or to swap addresses over. Writes a greeting and returns;
+  // finish() reads the peer's. So a rank opens all its peers, then finishes all, and no order of
+  // ranks can deadlock.
+  virtual std::unique_ptr<Endpoint> open(Rank peer, Fd meeting) = 0;
+
+  // Null where peers cannot look at such memory.
+  virtual std::unique_ptr<Region> add(const Memory& memory) = 0;
+
+  virtual void poll() = 0;
+
+  // Sleeping: after arm() gives true, event_fd() becomes readable when anything arrives or can go
+  // on. False: something came meanwhile, look again first. disarm() follows every arm().
+  virtual int event_fd() const = 0;
+  [[nodiscard]] virtual bool arm() = 0;
+  virtual void disarm() = 0;
+};
+
+}  // namespace accl
