@@ -25,6 +25,7 @@ extern "C" {
 #define ACCL_VERSION_MAJOR 0
 #define ACCL_VERSION_MINOR 1
 #define ACCL_VERSION_PATCH 0
+#define ACCL_VERSION "0.1.0"
 
 #if defined(__GNUC__)
 #define ACCL_PUBLIC __attribute__((visibility("default")))

@@ -37,7 +37,7 @@ struct Call {
   std::int64_t integer_scalar = 1;  // premul_sum of integers.
   Rank root{};
   // alltoallv: elements, `size` of each.
-  std::span<const std::size_t> send_counts, send_offsets, recv_counts, recv_offsets;
+  std::span<const std::size_t> send_counts{}, send_offsets{}, recv_counts{}, recv_offsets{};
   // sendrecv: -2 means the next and the previous rank, -1 leaves that half out.
   std::int64_t to = -2, from = -2;
   std::size_t recv_count = 0;  // sendrecv only; count is the send's.
@@ -73,7 +73,7 @@ class Communicator {
   virtual std::string algorithm_for(const Call& call) const = 0;
   // The transports in use so far, "shm" or "shm+tcp"; empty before the first call.
   virtual std::string transports() const = 0;
-  virtual const Session& session() const = 0;
+  virtual Session& session() = 0;
 };
 
 }  // namespace accl

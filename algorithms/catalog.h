@@ -13,8 +13,8 @@
 //   reduce          input: everywhere; output: at the root only
 //   sendrecv        one chunk: input goes to position+1, output comes from position-1 (modulo size)
 //   barrier         one chunk; every output has heard of every input (op max, so twice is fine)
-// alltoallv runs alltoall's plans with extents of its own. In place is not defined for alltoall
-// and sendrecv.
+// alltoallv has rows of its own: those plans of alltoall that hold for blocks of different sizes
+// (Bruck's does not). In place is not defined for alltoall, alltoallv and sendrecv.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,8 @@ struct Algorithm {
   bool (*fits)(const Shape& shape);
   // Chunks in the whole vector; see above.
   std::uint32_t (*chunks)(const Shape& shape);
+  // Chunks in the largest message that any position sends: with it all ranks cut the same slices.
+  std::uint32_t (*largest)(const Shape& shape);
   // Appends the steps of `position`.
   void (*emit)(const Shape& shape, Position position, StepList& list);
 };

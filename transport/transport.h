@@ -59,11 +59,13 @@ struct Geometry {
   std::uint32_t ring_bytes = 1 << 20;  // Per lane and direction; a multiple of 4096.
 };
 
+constexpr std::size_t max_pieces = 256;  // Of one Parcel.
+
 struct Parcel {
   Head head{};
-  std::uint32_t offset = 0;                            // In the ring, bytes, of the head.
-  std::uint32_t until = 0;                             // The position just behind this message.
-  std::span<const std::span<const std::byte>> pieces;  // Payload in order; head.bytes in all.
+  std::uint32_t offset = 0;                              // In the ring, bytes, of the head.
+  std::uint32_t until = 0;                               // The position just behind this message.
+  std::span<const std::span<const std::byte>> pieces{};  // Payload in order; head.bytes in all.
 };
 
 // Names registered memory to a peer, and travels inside messages.
@@ -115,6 +117,10 @@ class Endpoint {
   virtual const std::byte* view(const RegionKey& key, std::uint64_t offset,
                                 std::uint64_t bytes) = 0;
 
+  // Whether the peer can look at our registered memory in the same way. May turn true only after
+  // finish(), when the peer has tried.
+  virtual bool is_viewable() const { return false; }
+
   // Why this endpoint carries no more, in words; empty while it works.
   virtual std::string failure() const = 0;
   virtual bool broken() const = 0;
@@ -137,8 +143,9 @@ class Transport {
 
   virtual void poll() = 0;
 
-  // Sleeping: after arm() gives true, event_fd() becomes readable when anything arrives or can go
-  // on. False: something came meanwhile, look again first. disarm() follows every arm().
+  // Sleeping: after arm() gives true, the caller looks at its counters once more, then may sleep:
+  // event_fd() becomes readable when anything arrives or can go on after that look. False:
+  // something came meanwhile, look again first. disarm() follows every arm().
   virtual int event_fd() const = 0;
   [[nodiscard]] virtual bool arm() = 0;
   virtual void disarm() = 0;

@@ -1,0 +1,31 @@
+// calls.h - what a Call means: whether its arguments can be, how its data is laid out in blocks or
+// as one vector, and whether it is in place.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "accl/communicator.h"
+
+namespace accl {
+
+// Throws Error(invalid_argument) that names the argument.
+void validate(const Call& call, std::uint32_t size, Rank self);
+
+// No rank has anything to move: every rank knows that from its own arguments.
+bool is_nothing(const Call& call);
+
+// The largest buffer of the call in bytes: what selection goes by.
+std::size_t call_bytes(const Call& call, std::uint32_t size);
+
+// Data comes in one block per rank (else as one vector).
+bool is_blocks(Collective collective);
+bool is_reduction(Collective collective);
+bool has_root(Collective collective);
+
+// Element 0 of the layout of input and output: block 0 may lie outside what the caller gave, where
+// only the own block is there.
+std::byte* input_base(const Call& call, Rank self);
+std::byte* output_base(const Call& call, Rank self);
+
+}  // namespace accl

@@ -1,0 +1,149 @@
+#include "accl/connections.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "accl/base/assert.h"
+#include "accl/base/error.h"
+#include "accl/base/units.h"
+#include "transport/fault/fault.h"
+#include "transport/shm/shm.h"
+#include "transport/tcp/tcp.h"
+
+namespace accl {
+namespace {
+
+// Rings of one rank towards all others together; the rest is bounded by the lanes' own limits.
+constexpr std::uint64_t ring_budget_bytes = 32u << 20;
+constexpr std::uint64_t least_ring_bytes = 64u << 10;
+constexpr std::uint64_t most_ring_bytes = 1u << 20;
+
+std::size_t usable_cores() {
+  cpu_set_t cores;
+  if (::sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
+  return static_cast<std::size_t>(CPU_COUNT(&cores));
+}
+
+}  // namespace
+
+Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
+                         const ConnectionOptions& options)
+    : session_(session), ranks_(std::move(ranks)), self_(self), options_(options) {
+  const auto members = session_.members();
+  const std::uint64_t host = members[index(session_.self())].host_id;
+  const auto here =
+      std::ranges::count_if(members, [&](const Member& m) { return m.host_id == host; });
+  is_crowded_ = static_cast<std::size_t>(here) > usable_cores();
+  peers_.resize(ranks_.size());
+  endpoints_.resize(ranks_.size());
+  const std::string& name = options_.transport;
+  if (name != "auto" && name != "shm" && name != "tcp") {
+    fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm and tcp", name);
+  }
+  for (std::uint32_t r = 0; r < ranks_.size() && name == "shm"; ++r) {
+    if (is_local(Rank{r})) continue;
+    fail(ErrorKind::invalid_argument,
+         "transport shm cannot reach rank {} on host {}; use --transport auto or tcp", r,
+         members[index(ranks_[r])].host);
+  }
+}
+
+Connections::~Connections() = default;
+
+bool Connections::is_local(Rank peer) const {
+  const auto members = session_.members();
+  return members[index(ranks_[index(peer)])].host_id == members[index(session_.self())].host_id;
+}
+
+bool Connections::is_one_host() const {
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    if (!is_local(Rank{r})) return false;
+  }
+  return true;
+}
+
+Geometry Connections::geometry() const {
+  const std::uint64_t others = std::max<std::uint64_t>(1, ranks_.size() - 1);
+  const std::uint64_t each = ring_budget_bytes / others / most_lanes;
+  const std::uint64_t bytes = std::clamp(each, least_ring_bytes, most_ring_bytes);
+  return {.lanes = most_lanes, .ring_bytes = static_cast<std::uint32_t>(bytes / 4096 * 4096)};
+}
+
+std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> transport) const {
+  if (options_.fault.empty()) return transport;
+  return make_fault_transport(std::move(transport), parse_fault(options_.fault));
+}
+
+Transport& Connections::transport_for(Rank peer) {
+  if (options_.transport != "tcp" && is_local(peer)) {
+    if (shm_ == nullptr) shm_ = decorate(make_shm_transport(geometry()));
+    return *shm_;
+  }
+  if (tcp_ == nullptr) tcp_ = decorate(make_tcp_transport(geometry()));
+  return *tcp_;
+}
+
+void Connections::open(std::span<const Rank> peers) {
+  std::vector<Rank> wanted;
+  for (const Rank peer : peers) {
+    const bool is_new = peers_[index(peer)] == nullptr && std::ranges::count(wanted, peer) == 0;
+    if (is_new && peer != self_) wanted.push_back(peer);
+  }
+  if (wanted.empty()) return;
+  const Deadline deadline(session_.timeout());
+  std::vector<Rank> in_session;
+  for (const Rank peer : wanted) in_session.push_back(ranks_[index(peer)]);
+  std::vector<Fd> sockets = session_.meet(in_session, options_.topic, deadline);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    endpoints_[index(wanted[i])] = transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
+  }
+  for (const Rank peer : wanted) {
+    Endpoint& endpoint = *endpoints_[index(peer)];
+    endpoint.finish(deadline);
+    auto lanes = std::make_unique<PeerLanes>();
+    lanes->rank = peer;
+    lanes->width = most_lanes;
+    for (std::uint32_t i = 0; i < most_lanes; ++i) lanes->lanes[i] = Lane(endpoint, i, geometry());
+    peers_[index(peer)] = std::move(lanes);
+  }
+}
+
+std::string Connections::names() const {
+  std::string names;
+  for (const auto* transport : {shm_.get(), tcp_.get()}) {
+    if (transport == nullptr) continue;
+    if (!names.empty()) names += '+';
+    names += transport->name();
+  }
+  return names;
+}
+
+bool Connections::arm() {
+  const bool shm = shm_ == nullptr || shm_->arm();
+  const bool tcp = tcp_ == nullptr || tcp_->arm();
+  return shm && tcp;
+}
+
+void Connections::disarm() {
+  if (shm_ != nullptr) shm_->disarm();
+  if (tcp_ != nullptr) tcp_->disarm();
+}
+
+std::vector<int> Connections::event_fds() const {
+  std::vector<int> fds;
+  if (shm_ != nullptr) fds.push_back(shm_->event_fd());
+  if (tcp_ != nullptr) fds.push_back(tcp_->event_fd());
+  return fds;
+}
+
+std::string Connections::failure(Rank peer) const {
+  const Endpoint* const endpoint = endpoints_[index(peer)].get();
+  return endpoint != nullptr && endpoint->broken() ? endpoint->failure() : std::string();
+}
+
+std::unique_ptr<Region> Connections::share(const Memory& memory) {
+  return shm_ != nullptr ? shm_->add(memory) : nullptr;
+}
+
+}  // namespace accl

@@ -1,0 +1,70 @@
+// connections.h - the endpoints of one communicator, opened when a plan first needs them, and the
+// transports that carry them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "accl/base/clock.h"
+#include "accl/binding.h"
+#include "accl/bootstrap/session.h"
+#include "transport/transport.h"
+
+namespace accl {
+
+struct ConnectionOptions {
+  std::string transport = "auto";  // "auto": shm on one host, else tcp.
+  std::string fault;               // transport/fault; empty: none.
+  std::uint64_t topic = 0;         // Of the communicator in its session.
+};
+
+class Connections {
+ public:
+  // `ranks` are the session's, by rank in the communicator. Throws Error where the transport is
+  // not known or cannot reach a rank.
+  Connections(Session& session, std::vector<Rank> ranks, Rank self,
+              const ConnectionOptions& options);
+  ~Connections();
+
+  // Joins the ranks not joined yet; each of them must do so too. Throws Error naming a rank.
+  void open(std::span<const Rank> peers);
+  PeerLanes* lanes(Rank peer) { return peers_[index(peer)].get(); }
+
+  std::uint32_t ring_bytes() const { return geometry().ring_bytes; }
+  std::string names() const;  // "shm", "shm+tcp", "" before the first.
+  bool has_push() const { return tcp_ != nullptr; }
+  bool is_one_host() const;
+  bool is_crowded() const { return is_crowded_; }  // This host has more ranks than cores for them.
+
+  void poll() {
+    if (tcp_ != nullptr) tcp_->poll();
+  }
+  // See Transport. The descriptors are in `event_fds`.
+  bool arm();
+  void disarm();
+  std::vector<int> event_fds() const;
+
+  // The endpoint's own words if it is broken, else empty.
+  std::string failure(Rank peer) const;
+
+  // A region of ours that peers of this host may look at; null where they cannot.
+  std::unique_ptr<Region> share(const Memory& memory);
+
+ private:
+  Transport& transport_for(Rank peer);
+  bool is_local(Rank peer) const;
+  Geometry geometry() const;
+  std::unique_ptr<Transport> decorate(std::unique_ptr<Transport> transport) const;
+
+  Session& session_;
+  const std::vector<Rank> ranks_;
+  const Rank self_;
+  const ConnectionOptions options_;
+  bool is_crowded_ = false;
+  std::unique_ptr<Transport> shm_, tcp_;
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
+  std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.
+};
+
+}  // namespace accl

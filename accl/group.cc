@@ -1,0 +1,280 @@
+#include "accl/group.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "accl/base/assert.h"
+#include "accl/base/error.h"
+#include "accl/base/mix.h"
+#include "accl/base/units.h"
+#include "accl/calls.h"
+#include "accl/runs.h"
+#include "accl/scalars.h"
+
+namespace accl {
+namespace {
+
+// From here on output goes round the cache: it would push out the rings.
+constexpr std::size_t stream_bytes = 16u << 20;
+
+Rank rank_in(std::span<const Rank> ranks, Rank in_session) {
+  const auto at = std::ranges::find(ranks, in_session);
+  ACCL_ASSERT(at != ranks.end(), index(in_session));
+  return Rank{static_cast<std::uint32_t>(at - ranks.begin())};
+}
+
+// Ranks per host where all hosts have the same number and their ranks are neighbours; else 1.
+std::uint32_t ranks_per_host(const Session& session, std::span<const Rank> ranks) {
+  const auto members = session.members();
+  auto host = [&](std::size_t r) { return members[index(ranks[r])].host_id; };
+  std::size_t width = 1;
+  while (width < ranks.size() && host(width) == host(0)) ++width;
+  if (ranks.size() % width != 0) return 1;
+  for (std::size_t r = 0; r < ranks.size(); ++r) {
+    const bool starts = r % width == 0;
+    if (!starts && host(r) != host(r - 1)) return 1;
+    if (starts && r > 0 && host(r) == host(r - 1)) return 1;
+  }
+  return static_cast<std::uint32_t>(width);
+}
+
+SelectionTable table_of(const Session& session) {
+  if (session.settings().empty()) return SelectionTable::built_in();
+  return SelectionTable::parse(session.settings(), "rank 0's selection table");
+}
+
+}  // namespace
+
+Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uint64_t topic,
+             const CommunicatorOptions& options)
+    : session_(std::move(session)),
+      ranks_(std::move(ranks)),
+      topic_(topic),
+      options_(options),
+      self_(rank_in(ranks_, session_->self())),
+      watch_(session_->watch(topic, ranks_)),
+      connections_(*session_, ranks_, self_,
+                   {.transport = options.transport, .fault = options.fault, .topic = topic}),
+      routes_(self_, size(), ranks_per_host(*session_, ranks_), options, table_of(*session_)),
+      idle_(connections_, executor_, *watch_, session_->timeout()) {}
+
+Group::~Group() {
+  {
+    const Lock lock(mutex_);
+    is_stopping_ = true;
+  }
+  wake_.notify_all();
+  if (server_.joinable()) server_.join();
+}
+
+void Group::run(const Call& call) {
+  validate(call, size(), self_);
+  waiters_.fetch_add(1, std::memory_order_relaxed);
+  const Lock lock(mutex_);
+  waiters_.fetch_sub(1, std::memory_order_relaxed);
+  while (!pending_.empty()) {  // Calls happen in the order they were made.
+    begin_next();
+    drive_pending();
+  }
+  run_now(call);
+}
+
+void Group::run_now(const Call& call) {
+  if (failed_) throw *failed_;
+  if (is_nothing(call)) return;
+  try {
+    begin(call);
+    drive();
+    end();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::invalid_argument) failed_ = error;
+    throw;
+  }
+}
+
+void Group::begin(const Call& call) {
+  if (watch_->failed()) throw watch_->verdict();
+  Route& route = routes_.find(call, expected_transport(), connections_);
+  current_ = &route;
+  publish(call, route);
+  executor_.begin(bind(call, route));
+}
+
+void Group::end() {
+  CallBoard& board = watch_->board();
+  board.finished.store(calls_, std::memory_order_relaxed);
+  board.waiting_for.store(-1, std::memory_order_relaxed);
+  if (!held_.empty()) held_.clear();
+}
+
+void Group::drive() {
+  idle_.moved();
+  while (!drive_some()) idle_.wait(current_->peers);
+}
+
+// Goes on as far as it can; true when the call is done.
+bool Group::drive_some() {
+  for (;;) {
+    connections_.poll();
+    const bool moved = executor_.advance();
+    if (executor_.is_done()) return true;
+    if (!moved) return false;
+    idle_.moved();
+  }
+}
+
+// What selection goes by, before any connection is open.
+std::string_view Group::expected_transport() const {
+  if (options_.transport != "auto") return options_.transport;
+  return connections_.is_one_host() ? "shm" : "shm+tcp";
+}
+
+void Group::publish(const Call& call, const Route& route) {
+  CallBoard& board = watch_->board();
+  const bool is_collective = call.to == -2 && call.from == -2;
+  if (is_collective) ++calls_;
+  constexpr auto relaxed = std::memory_order_relaxed;
+  board.collective.store(static_cast<std::uint32_t>(call.collective), relaxed);
+  board.type.store(static_cast<std::uint32_t>(call.type), relaxed);
+  board.op.store(static_cast<std::uint32_t>(call.op), relaxed);
+  board.root.store(index(call.root), relaxed);
+  board.count.store(call.count, relaxed);
+  board.algorithm.store(static_cast<std::uint32_t>(route.algorithm - algorithms().data()), relaxed);
+  board.call.store(calls_, std::memory_order_release);
+}
+
+std::string Group::algorithm_for(const Call& call) const {
+  return routes_.choose(call, expected_transport()).algorithm;
+}
+
+std::unique_ptr<Communicator> Group::split(int color, int key) {
+  std::vector<std::int64_t> all(std::size_t{2} * size());
+  const std::int64_t mine[2] = {color, key};
+  run({.collective = Collective::allgather,
+       .send = mine,
+       .recv = all.data(),
+       .count = 2,
+       .type = DataType::int64});
+  const std::uint32_t number = ++splits_;
+  if (color < 0) return nullptr;
+  std::vector<std::pair<std::int64_t, Rank>> chosen;  // Key, rank here.
+  for (std::uint32_t r = 0; r < size(); ++r) {
+    if (all[2 * r] == color) chosen.emplace_back(all[2 * r + 1], Rank{r});
+  }
+  std::ranges::sort(chosen);
+  std::vector<Rank> ranks;
+  for (const auto& [order_key, rank] : chosen) ranks.push_back(ranks_[index(rank)]);
+  CommunicatorOptions options = options_;
+  options.order.clear();  // It names the parent's ranks.
+  const std::uint64_t topic = mix(mix(topic_ + number) + static_cast<std::uint64_t>(color));
+  return std::make_unique<Group>(session_, std::move(ranks), topic, options);
+}
+
+// --- Binding a call to memory -------------------------------------------------------------------
+
+Binding Group::bind(const Call& call, Route& route) {
+  Binding binding;
+  binding.program = route.program.get();
+  binding.peers = route.peers;
+  binding.type = call.type;
+  binding.width = std::min(route.choice.in_flight, most_lanes);
+  lay_out(call, route, binding);
+  bind_memory(call, binding);
+  if (is_reduction(call.collective)) bind_arithmetic(call, binding);
+  if (call.collective == Collective::barrier) {
+    binding.kernel = reduce_kernel(DataType::uint8, ReduceOp::max);
+  }
+  binding.tag = tag_of(call, route);
+  return binding;
+}
+
+std::uint32_t Group::tag_of(const Call& call, const Route& route) const {
+  const bool is_collective = call.to == -2 && call.from == -2;
+  const bool has_counts = call.collective == Collective::alltoallv || !is_collective;
+  std::uint64_t tag = static_cast<std::uint64_t>(call.collective) << 40 |
+                      static_cast<std::uint64_t>(call.type) << 32 | index(call.root);
+  if (is_collective) tag = mix(tag + calls_ * 0x9e3779b97f4a7c15);
+  if (!has_counts) tag = mix(tag ^ call.count);
+  if (is_collective) {
+    tag = mix(tag + (static_cast<std::uint64_t>(call.op) << 16) +
+              static_cast<std::uint64_t>(route.algorithm - algorithms().data()));
+  }
+  return static_cast<std::uint32_t>(tag >> 32);
+}
+
+void Group::lay_out(const Call& call, const Route& route, Binding& binding) {
+  const std::size_t element = size_of(call.type);
+  const std::uint32_t chunks = route.program->chunks;
+  const std::uint32_t most = Lane::largest_message(connections_.ring_bytes());
+  const std::uint32_t slice = route.choice.slice_bytes;
+  const std::size_t message = slice == 0 ? most : std::min(slice, most);
+  // Elements of a chunk in one slice, whole cache lines where it can be.
+  std::size_t per_chunk = std::max<std::size_t>(1, message / route.program->largest / element);
+  const std::size_t line = ring_unit_bytes / element;
+  if (per_chunk > line) per_chunk = per_chunk / line * line;
+  const std::span<const Rank> order = routes_.seating().order;
+  if (call.collective == Collective::alltoallv) {
+    binding.input_layout = Layout::extents(call.send_counts, call.send_offsets, per_chunk, order);
+    binding.output_layout = Layout::extents(call.recv_counts, call.recv_offsets, per_chunk, order);
+  } else if (is_blocks(call.collective)) {
+    binding.input_layout = Layout::blocks(call.count, chunks, size(), per_chunk, order);
+    binding.output_layout = binding.input_layout;
+  } else {
+    const bool is_barrier = call.collective == Collective::barrier;
+    binding.input_layout = Layout::whole(is_barrier ? 1 : call.count, chunks, per_chunk);
+    const bool own_count = call.collective == Collective::sendrecv && call.from >= -1;
+    binding.output_layout =
+        own_count ? Layout::whole(call.recv_count, chunks, per_chunk) : binding.input_layout;
+  }
+}
+
+void Group::bind_memory(const Call& call, Binding& binding) {
+  if (call.collective == Collective::barrier) {
+    binding.type = DataType::uint8;
+    binding.input = {.base = reinterpret_cast<std::byte*>(&barrier_bytes_[0])};
+    binding.output = {.base = reinterpret_cast<std::byte*>(&barrier_bytes_[1])};
+    return;
+  }
+  binding.input = user_buffer(input_base(call, self_), call.send);
+  binding.output = user_buffer(output_base(call, self_), call.recv);
+  if (call_bytes(call, size()) >= stream_bytes) binding.store = Store::stream;
+}
+
+UserBuffer Group::user_buffer(std::byte* base, const void* memory) {
+  UserBuffer buffer{.base = base};
+  auto block = process_heap().find(memory, 1);
+  if (block == nullptr) return buffer;
+  auto& region = regions_[block->segment.cookie];
+  if (region == nullptr) region = connections_.share(block->memory());
+  if (region == nullptr) return buffer;
+  buffer.is_shared = true;
+  buffer.key = region->key();
+  buffer.region = block->segment.bytes().data();
+  held_.push_back(std::move(block));
+  return buffer;
+}
+
+void Group::bind_arithmetic(const Call& call, Binding& binding) {
+  binding.kernel = reduce_kernel(call.type, call.op);
+  if (call.op == ReduceOp::premul_sum) {
+    binding.scaling = {true, call.scalar, call.integer_scalar};
+  }
+  if (call.op != ReduceOp::avg) return;
+  if (is_floating(call.type)) {
+    binding.scaling = {true, 1.0 / size(), 1};
+    return;
+  }
+  binding.divide_by = size();
+  const std::uint32_t chunks = binding.program->chunks;
+  const std::uint32_t seat = index(routes_.seating().seat_of(self_));
+  if (call.collective == Collective::allreduce) binding.divided = output(0, chunks);
+  if (call.collective == Collective::reduce_scatter) {
+    binding.divided = output(seat * (chunks / size()), chunks / size());
+  }
+  if (call.collective == Collective::reduce && call.root == self_) {
+    binding.divided = output(0, chunks);
+  }
+  if (binding.divided.count == 0) binding.divide_by = 0;
+}
+
+}  // namespace accl

@@ -1,0 +1,108 @@
+// group.h - the communicator itself: some ranks of a session, their connections, and the calls they
+// run one after the other.
+//
+// Threads. Whoever runs or waits for a call holds mutex_ and drives the executor; a progress thread
+// drives started calls while nobody waits. Abort and the watch's verdict reach a driver through
+// watch_, which it looks at while it waits.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "accl/communicator.h"
+#include "accl/connections.h"
+#include "accl/executor.h"
+#include "accl/heap.h"
+#include "accl/idle.h"
+#include "accl/routes.h"
+
+namespace accl {
+
+// A started call that may still run.
+struct Pending {
+  Call call;
+  std::vector<std::size_t> lists;  // Where alltoallv's counts and offsets are kept.
+  bool is_done = false;
+  std::optional<Error> error;
+};
+
+class Group final : public Communicator {
+ public:
+  // Throws Error as Connections does, and for an algorithm that no collective has.
+  Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uint64_t topic,
+        const CommunicatorOptions& options);
+  ~Group() override;
+
+  Rank rank() const override { return self_; }
+  std::uint32_t size() const override { return static_cast<std::uint32_t>(ranks_.size()); }
+  void run(const Call& call) override;
+  std::unique_ptr<Request> start(const Call& call) override;
+  std::unique_ptr<Communicator> split(int color, int key) override;
+  void abort() override { watch_->abort(); }
+  std::string algorithm_for(const Call& call) const override;
+  std::string transports() const override { return connections_.names(); }
+  Session& session() override { return *session_; }
+
+  // For Request: drives pending calls until this one is done, or, where it may not wait, as far as
+  // they go now. True when it is done. Throws its Error.
+  bool finish(Pending& pending, bool may_wait);
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  void run_now(const Call& call);
+  void begin(const Call& call);
+  void end();
+  void drive();
+  bool drive_some();
+  void publish(const Call& call, const Route& route);
+  std::string_view expected_transport() const;
+
+  Binding bind(const Call& call, Route& route);
+  void lay_out(const Call& call, const Route& route, Binding& binding);
+  void bind_memory(const Call& call, Binding& binding);
+  void bind_arithmetic(const Call& call, Binding& binding);
+  UserBuffer user_buffer(std::byte* base, const void* memory);
+  std::uint32_t tag_of(const Call& call, const Route& route) const;
+
+  // Pending calls (pending.cc).
+  void begin_next();
+  void drive_pending();
+  bool step_pending();
+  void wait_pending();
+  void end_next(std::optional<Error> error);
+  void serve();
+
+  std::shared_ptr<Session> session_;
+  const std::vector<Rank> ranks_;
+  const std::uint64_t topic_;
+  const CommunicatorOptions options_;
+  const Rank self_;
+  std::unique_ptr<Watch> watch_;
+  Connections connections_;
+  Routes routes_;
+  Executor executor_;
+  Idle idle_;
+
+  std::mutex mutex_;
+  std::uint64_t calls_ = 0;  // Collectives begun.
+  std::uint32_t splits_ = 0;
+  std::optional<Error> failed_;  // Given by every call from now on.
+  Route* current_ = nullptr;     // Of the call in the executor.
+  std::uint8_t barrier_bytes_[2] = {0, 0};
+  std::map<std::uint64_t, std::unique_ptr<Region>> regions_;  // By the block's cookie.
+  std::vector<std::shared_ptr<const HeapBlock>> held_;        // By the call in flight.
+
+  std::deque<std::shared_ptr<Pending>> pending_;
+  bool is_begun_ = false;        // The front of pending_ is in the executor.
+  std::atomic<int> waiters_{0};  // The progress thread steps back for them.
+  std::condition_variable wake_;
+  bool is_stopping_ = false;
+  std::thread server_;  // Started by the first start().
+};
+
+}  // namespace accl

@@ -1,0 +1,109 @@
+#include "accl/idle.h"
+
+#include <poll.h>
+#include <sched.h>
+
+#include <array>
+
+#include "accl/base/error.h"
+
+namespace accl {
+namespace {
+
+// Looks before giving up the core or the clock is asked; see docs/performance.md for the figures.
+constexpr std::uint32_t looks_alone = 2000;
+constexpr std::uint32_t looks_crowded = 16;
+constexpr std::uint32_t looks_crowded_push = 2;
+constexpr std::uint32_t looks_per_check = 64;
+constexpr auto sleep_after = std::chrono::microseconds(1000);
+constexpr auto sleep_after_push = std::chrono::microseconds(20);
+constexpr int longest_sleep_ms = 20;
+// After the time-out was reported a verdict is due at once; this is for a watch that is itself cut.
+constexpr auto verdict_grace = std::chrono::seconds(5);
+
+}  // namespace
+
+Idle::Idle(Connections& connections, Executor& executor, Watch& watch, Milliseconds timeout)
+    : connections_(connections), executor_(executor), watch_(watch), timeout_(timeout) {}
+
+void Idle::wait(std::span<PeerLanes* const> peers) {
+  ++looks_;
+  const bool crowded = connections_.is_crowded();
+  const std::uint32_t enough = !crowded                  ? looks_alone
+                               : connections_.has_push() ? looks_crowded_push
+                                                         : looks_crowded;
+  if (looks_ < enough) {
+    __builtin_ia32_pause();
+    if (looks_ % looks_per_check == 0 && watch_.failed()) throw watch_.verdict();
+    return;
+  }
+  wait_longer(peers);
+}
+
+void Idle::wait_longer(std::span<PeerLanes* const> peers) {
+  if (watch_.failed()) throw watch_.verdict();
+  const Rank peer = peers[executor_.blocked_on()]->rank;
+  const bool crowded = connections_.is_crowded();
+  if (!is_clocked_) start_clock(peer);
+  const auto waited = Clock::now() - since_;
+  const bool push = crowded && connections_.has_push();
+  if (waited > (push ? sleep_after_push : sleep_after)) {
+    executor_.tell();
+    check(peer);
+    sleep();
+  } else if (crowded) {
+    ::sched_yield();
+  } else {
+    __builtin_ia32_pause();
+  }
+}
+
+void Idle::start_clock(Rank peer) {
+  since_ = Clock::now();
+  is_clocked_ = true;
+  is_reported_ = false;
+  watch_.board().waiting_for.store(static_cast<std::int32_t>(index(peer)),
+                                   std::memory_order_relaxed);
+}
+
+void Idle::check(Rank peer) {
+  watch_.board().waiting_for.store(static_cast<std::int32_t>(index(peer)),
+                                   std::memory_order_relaxed);
+  const auto waited = Clock::now() - since_;
+  if (waited > timeout_ + verdict_grace) {
+    fail(ErrorKind::timeout, "nothing came from rank {} within {} ms", index(peer),
+         timeout_.count());
+  }
+  if (is_reported_) return;
+  const std::string broken = connections_.failure(peer);
+  is_reported_ = true;
+  if (!broken.empty()) {
+    watch_.report_broken(peer, broken);
+  } else if (executor_.is_mismatch()) {
+    watch_.report_mismatch(peer);
+  } else if (waited > timeout_) {
+    watch_.report_timeout(peer);
+  } else {
+    is_reported_ = false;
+  }
+}
+
+void Idle::sleep() {
+  if (fds_.empty()) {
+    fds_ = connections_.event_fds();
+    fds_.push_back(watch_.event_fd());
+  }
+  std::array<pollfd, 4> wanted{};
+  for (std::size_t i = 0; i < fds_.size(); ++i) {
+    wanted[i] = {.fd = fds_[i], .events = POLLIN, .revents = 0};
+  }
+  // Armed, then looked once more: what came before is seen here, what comes after wakes us.
+  const bool may_sleep = connections_.arm();
+  connections_.poll();
+  if (may_sleep && !executor_.advance()) {
+    ::poll(wanted.data(), fds_.size(), longest_sleep_ms);
+  }
+  connections_.disarm();
+}
+
+}  // namespace accl

@@ -1,0 +1,152 @@
+// lane.h - one lane of an endpoint as the executor sees it: messages in order, both ways, and whose
+// place in the rings is whose. Both ends compute places from sizes alone, so nothing but positions
+// travels.
+//
+// Invariants, in ring units, all modulo 2^32:
+//   1. released <= out_position, and a new message starts only if its end - released <= ring units.
+//   2. A message is contiguous. Where it would reach past its limit, it starts at the ring's begin
+//      instead, and the units skipped count as used. The limit is three messages of its size (and
+//      at least 64 KiB), so that large messages keep to a part of the ring that stays in cache.
+//   3. What the receiver has read but not yet told is less than told_late_units, and a message is
+//      at most 3/8 of the ring; so a sender never waits for ever on untold units.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+#include "accl/base/assert.h"
+#include "transport/transport.h"
+
+namespace accl {
+
+// Where the next message of a direction lies.
+struct RingCursor {
+  std::uint32_t position = 0;  // Units used so far.
+  std::uint32_t offset = 0;    // Bytes into the ring.
+};
+
+class Lane {
+ public:
+  Lane() = default;
+  Lane(Endpoint& endpoint, std::uint32_t lane, const Geometry& geometry)
+      : endpoint_(&endpoint),
+        lane_(lane),
+        ring_bytes_(geometry.ring_bytes),
+        outbox_(endpoint.outbox(lane)),
+        inbox_(endpoint.inbox(lane)),
+        counters_(endpoint.counters(lane)) {}
+
+  static std::uint32_t largest_message(std::uint32_t ring_bytes) {
+    return ring_bytes / 8 * 3 - ring_unit_bytes;
+  }
+
+  Endpoint& endpoint() { return *endpoint_; }
+  bool is_pull() const { return outbox_ != nullptr; }
+
+  // --- Sending ---------------------------------------------------------------------------------
+
+  // Whether the ring has a place for a message of this many payload bytes now.
+  bool has_room(std::uint32_t bytes) {
+    const RingCursor end = after(out_, bytes);
+    if (end.position - known_released_ <= ring_units()) return true;
+    known_released_ = counters_.released->load(std::memory_order_acquire);
+    return end.position - known_released_ <= ring_units();
+  }
+
+  // Pull, after has_room: writes the head and gives the place of the payload. publish() follows.
+  std::byte* begin(const Head& head) {
+    std::byte* const at = outbox_ + start(out_, head.bytes).offset;
+    std::memcpy(at, &head, sizeof head);
+    return at + payload_offset(head.bytes);
+  }
+  void publish(const Head& head) {
+    const std::uint32_t offset = start(out_, head.bytes).offset;
+    out_ = after(out_, head.bytes);
+    const bool done = endpoint_->put(lane_, Parcel{head, offset, out_.position, {}});
+    ACCL_ASSERT(done, lane_);  // A pull transport has no queue that could be full.
+  }
+
+  // Push, after has_room: false while the transport's queue is full.
+  bool send(const Head& head, std::span<const std::span<const std::byte>> pieces) {
+    const RingCursor end = after(out_, head.bytes);
+    const Parcel parcel{.head = head,
+                        .offset = start(out_, head.bytes).offset,
+                        .until = end.position,
+                        .pieces = pieces};
+    if (!endpoint_->put(lane_, parcel)) return false;
+    out_ = end;
+    return true;
+  }
+
+  // Whether user memory given to messages up to `position` may change again: the transport has
+  // taken it (`sent`), or, where the peer reads it in place, the peer is done (`released`).
+  std::uint32_t out_position() const { return out_.position; }
+  bool is_sent(std::uint32_t position) const { return reached(*counters_.sent, position); }
+  bool is_released(std::uint32_t position) const { return reached(*counters_.released, position); }
+
+  // --- Receiving -------------------------------------------------------------------------------
+
+  // The head of the next message if it has arrived whole, else null. Both ends know its size.
+  const Head* arrived(std::uint32_t bytes) const {
+    if (!reached(*counters_.arrived, after(in_, bytes).position)) return nullptr;
+    return reinterpret_cast<const Head*>(inbox_ + start(in_, bytes).offset);
+  }
+  // The peer published a message of another size than this: it is not in our call.
+  bool has_arrived_otherwise(std::uint32_t bytes) const {
+    const bool something = reached(*counters_.arrived, in_.position + 1);
+    return something && arrived(bytes) == nullptr;  // In this order: the counter only grows.
+  }
+  static const std::byte* payload(const Head* head, std::uint32_t bytes) {
+    return reinterpret_cast<const std::byte*>(head) + payload_offset(bytes);
+  }
+  std::uint32_t in_until(std::uint32_t bytes) const { return after(in_, bytes).position; }
+
+  // Done with the message. The peer is told in bulk; `at_once` where it waits for just this.
+  void release(std::uint32_t bytes, bool at_once) {
+    in_ = after(in_, bytes);
+    if (at_once || in_.position - told_ >= told_late_units) tell();
+  }
+  // Tells what is untold: for a rank that has nothing better to do.
+  void tell() {
+    if (told_ == in_.position) return;
+    told_ = in_.position;
+    endpoint_->release(lane_, told_);
+  }
+
+ private:
+  static constexpr std::uint32_t told_late_units = 16384 / ring_unit_bytes;
+  static constexpr std::uint32_t small_limit_bytes = 65536;
+
+  static bool reached(const std::atomic<std::uint32_t>& counter, std::uint32_t position) {
+    return static_cast<std::int32_t>(counter.load(std::memory_order_acquire) - position) >= 0;
+  }
+  std::uint32_t ring_units() const { return ring_bytes_ / ring_unit_bytes; }
+  static std::uint32_t whole_bytes(std::uint32_t bytes) {
+    return (payload_offset(bytes) + bytes + ring_unit_bytes - 1) / ring_unit_bytes *
+           ring_unit_bytes;
+  }
+  RingCursor start(RingCursor at, std::uint32_t bytes) const {
+    const std::uint32_t whole = whole_bytes(bytes);
+    const std::uint32_t limit = std::min(ring_bytes_, std::max(3 * whole, small_limit_bytes));
+    if (at.offset + whole <= limit) return at;
+    return {at.position + (ring_bytes_ - at.offset) / ring_unit_bytes, 0};
+  }
+  RingCursor after(RingCursor at, std::uint32_t bytes) const {
+    const std::uint32_t whole = whole_bytes(bytes);
+    const RingCursor from = start(at, bytes);
+    return {from.position + whole / ring_unit_bytes, from.offset + whole};
+  }
+
+  Endpoint* endpoint_ = nullptr;
+  std::uint32_t lane_ = 0;
+  std::uint32_t ring_bytes_ = 0;
+  std::byte* outbox_ = nullptr;
+  const std::byte* inbox_ = nullptr;
+  LaneCounters counters_;
+  RingCursor out_, in_;
+  std::uint32_t known_released_ = 0;
+  std::uint32_t told_ = 0;
+};
+
+}  // namespace accl

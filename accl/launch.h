@@ -1,0 +1,28 @@
+// launch.h - from an id, or from what a launcher left in the environment, to a communicator of all
+// ranks. Settings come from the environment here and nowhere else: ACCL_ALGO, ACCL_TRANSPORT,
+// ACCL_TIMEOUT_MS, ACCL_SELECTION (a table file, read by rank 0 and sent to all).
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "accl/base/clock.h"
+#include "accl/bootstrap/unique_id.h"
+#include "accl/communicator.h"
+
+namespace accl {
+
+extern const char* const version;
+
+struct LaunchOptions {
+  CommunicatorOptions communicator;     // "auto" is overridden by the environment.
+  std::optional<Milliseconds> timeout;  // Otherwise ACCL_TIMEOUT_MS, or 30 s.
+  std::string selection;                // Path of a table; empty: ACCL_SELECTION, or built in.
+};
+
+// Throws Error naming the variable, file, rank or address that is wrong.
+std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_t size,
+                                     const LaunchOptions& options);
+std::unique_ptr<Communicator> launch_from_environment(const LaunchOptions& options);
+
+}  // namespace accl

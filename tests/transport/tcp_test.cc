@@ -1,0 +1,244 @@
+// tcp_test.cc - what a tcp endpoint does with a peer that is not one of ours: every byte that comes
+// off the wire may be anything.
+#include "transport/tcp/tcp.h"
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <random>
+
+#include "accl/base/error.h"
+#include "tests/transport/ring.h"
+#include "tests/transport/world.h"
+#include "transport/tcp/frame.h"
+
+namespace accl::test {
+namespace {
+
+using tcp::DataFrame;
+using tcp::FrameKind;
+using tcp::FrameStart;
+using tcp::Greeting;
+
+constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
+
+// An endpoint for rank 3, whose other end of the socket the test holds.
+class TcpWire : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto [mine, theirs] = connected_pair();
+    wire_ = std::move(theirs);
+    endpoint_ = transport_->open(Rank(3), std::move(mine));
+    Greeting greeting;
+    ASSERT_EQ(::recv(wire_.get(), &greeting, sizeof greeting, MSG_WAITALL),
+              static_cast<ssize_t>(sizeof greeting));
+    EXPECT_EQ(greeting.magic, tcp::greeting_magic);
+    write(greeting);
+    endpoint_->finish(Deadline(patience));
+  }
+
+  void write_bytes(const void* data, std::size_t bytes) {
+    ASSERT_EQ(::send(wire_.get(), data, bytes, MSG_NOSIGNAL), static_cast<ssize_t>(bytes));
+  }
+  template <class Frame>
+  void write(const Frame& frame) {
+    write_bytes(&frame, sizeof frame);
+  }
+  void poll_some() {
+    for (int i = 0; i < 10; ++i) transport_->poll();
+  }
+  void expect_broken(std::string_view word) {
+    poll_some();
+    EXPECT_TRUE(endpoint_->broken());
+    EXPECT_NE(endpoint_->failure().find("rank 3"), std::string::npos) << endpoint_->failure();
+    EXPECT_NE(endpoint_->failure().find(word), std::string::npos) << endpoint_->failure();
+  }
+  static DataFrame data_frame(std::uint32_t bytes, std::uint32_t until, std::uint32_t offset) {
+    DataFrame frame;
+    frame.start = {FrameKind::data, 1, until};
+    frame.offset = offset;
+    frame.head.bytes = bytes;
+    return frame;
+  }
+
+  std::unique_ptr<Transport> transport_ = make_tcp_transport(geometry);
+  std::unique_ptr<Endpoint> endpoint_;
+  Fd wire_;
+};
+
+TEST_F(TcpWire, AGoodFrameArrivesByteByByte) {
+  const DataFrame frame = data_frame(8, 1, 0);
+  char bytes[sizeof frame + 8];
+  std::memcpy(bytes, &frame, sizeof frame);
+  std::memcpy(bytes + sizeof frame, "payload", 8);
+  for (const char& byte : bytes) {
+    EXPECT_EQ(endpoint_->counters(1).arrived->load(), 0U);
+    write(byte);
+    poll_some();
+  }
+  EXPECT_EQ(endpoint_->counters(1).arrived->load(), 1U);
+  EXPECT_STREQ(reinterpret_cast<const char*>(endpoint_->inbox(1)) + sizeof(Head), "payload");
+}
+
+TEST_F(TcpWire, GarbageBreaksIt) {
+  write_bytes("HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+  expect_broken("no frame");
+}
+
+TEST_F(TcpWire, ALaneThatIsNotThereBreaksIt) {
+  DataFrame frame = data_frame(8, 1, 0);
+  frame.start.lane = 2;
+  write(frame);
+  expect_broken("lane 2 of 2");
+}
+
+TEST_F(TcpWire, AMessageBeyondTheRingBreaksIt) {
+  write(data_frame(1024, 17, (64 << 10) - 1024));
+  expect_broken("cannot be");
+}
+
+TEST_F(TcpWire, AHugeSizeBreaksIt) {
+  write(data_frame(0xFFFFFFF0, 17, 64));
+  expect_broken("cannot be");
+}
+
+TEST_F(TcpWire, AnOddOffsetBreaksIt) {
+  write(data_frame(8, 1, 8));
+  expect_broken("cannot be");
+}
+
+TEST_F(TcpWire, APositionThatDoesNotAdvanceBreaksIt) {
+  write(data_frame(0, 0, 0));
+  expect_broken("cannot be");
+}
+
+TEST_F(TcpWire, APositionTooFarAheadBreaksIt) {
+  write(data_frame(8, (64 << 10) / 64 + 1, 0));
+  expect_broken("cannot be");
+}
+
+TEST_F(TcpWire, AReleaseOfWhatWasNeverPutBreaksIt) {
+  const Parcel parcel{.head = {}, .offset = 0, .until = 1, .pieces = {}};
+  ASSERT_TRUE(endpoint_->put(0, parcel));
+  write(FrameStart{FrameKind::release, 0, 1});
+  poll_some();
+  EXPECT_FALSE(endpoint_->broken());
+  EXPECT_EQ(endpoint_->counters(0).released->load(), 1U);
+  write(FrameStart{FrameKind::release, 0, 2});
+  expect_broken("released lane 0 until 2");
+}
+
+TEST_F(TcpWire, AClosedConnectionIsToldInWords) {
+  wire_.reset();
+  poll_some();
+  EXPECT_TRUE(endpoint_->broken());
+  EXPECT_EQ(endpoint_->failure(), "connection to rank 3 closed by it");
+}
+
+// What came before the end still arrives, even if sending fails already.
+TEST_F(TcpWire, TheLastMessagesOfALeavingPeerArrive) {
+  write(data_frame(0, 1, 0));
+  wire_.reset();
+  const Parcel parcel{.head = {}, .offset = 0, .until = 1, .pieces = {}};
+  static_cast<void>(endpoint_->put(0, parcel));
+  poll_some();
+  EXPECT_EQ(endpoint_->counters(1).arrived->load(), 1U);
+  EXPECT_TRUE(endpoint_->broken());
+}
+
+TEST_F(TcpWire, ABrokenEndpointTellsItsPeer) {
+  write_bytes("nonsense", 8);
+  poll_some();
+  ASSERT_TRUE(endpoint_->broken());
+  char byte = 0;
+  EXPECT_EQ(::recv(wire_.get(), &byte, 1, 0), 0);
+}
+
+// Whatever comes: it breaks or it carries on, and nothing is written where it must not (which the
+// sanitizer builds see).
+TEST_F(TcpWire, RandomFramesDoNoHarm) {
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    std::mt19937 random(seed);
+    auto [mine, theirs] = connected_pair();
+    wire_ = std::move(theirs);
+    endpoint_ = transport_->open(Rank(3), std::move(mine));
+    write(Greeting{.lanes = geometry.lanes, .ring_bytes = geometry.ring_bytes});
+    endpoint_->finish(Deadline(patience));
+    std::uint32_t until = 0;
+    for (int i = 0; i < 20 && !endpoint_->broken(); ++i) {
+      DataFrame frame = data_frame(random() >> (random() % 32), until, random() % 1024 * 64);
+      until += random() % 64 == 0 ? random() : Ring::units_of(frame.head.bytes % 65536);
+      frame.start.position = until;
+      frame.start.lane = random() % 3;
+      write(frame);
+      std::vector<std::byte> payload(frame.head.bytes % 4096);
+      write_bytes(payload.data(), payload.size());
+      transport_->poll();
+    }
+    poll_some();
+  }
+}
+
+TEST(TcpGreeting, ANeighbourOfAnotherKindIsToldSo) {
+  auto [mine, theirs] = connected_pair();
+  auto transport = make_tcp_transport(geometry);
+  auto endpoint = transport->open(Rank(3), std::move(mine));
+  const char text[sizeof(Greeting)] = "GET / HTTP/1.1\r\nHost: x";
+  ASSERT_EQ(::send(theirs.get(), text, sizeof text, 0), static_cast<ssize_t>(sizeof text));
+  try {
+    endpoint->finish(Deadline(patience));
+    FAIL() << "joined a browser";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("does not speak"), std::string::npos) << error.what();
+  }
+}
+
+TEST(TcpGreeting, AnotherProtocolVersionIsTold) {
+  auto [mine, theirs] = connected_pair();
+  auto transport = make_tcp_transport(geometry);
+  auto endpoint = transport->open(Rank(3), std::move(mine));
+  const Greeting greeting{.version = 99, .lanes = 2, .ring_bytes = 64 << 10};
+  ASSERT_EQ(::send(theirs.get(), &greeting, sizeof greeting, 0),
+            static_cast<ssize_t>(sizeof greeting));
+  try {
+    endpoint->finish(Deadline(patience));
+    FAIL() << "joined another version";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("99"), std::string::npos) << error.what();
+  }
+}
+
+TEST(TcpGreeting, GeometriesThatCannotBeAreRefused) {
+  EXPECT_THROW(make_tcp_transport({.lanes = 0, .ring_bytes = 65536}), Error);
+  EXPECT_THROW(make_tcp_transport({.lanes = 65, .ring_bytes = 65536}), Error);
+  EXPECT_THROW(make_tcp_transport({.lanes = 1, .ring_bytes = 0}), Error);
+  EXPECT_THROW(make_tcp_transport({.lanes = 1, .ring_bytes = 5000}), Error);
+}
+
+// Over real TCP, small messages leave at once.
+TEST(TcpSocket, NoDelayIsSet) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* const name = reinterpret_cast<sockaddr*>(&address);
+  socklen_t bytes = sizeof address;
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(listener.get(), name, bytes), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ASSERT_EQ(::getsockname(listener.get(), name, &bytes), 0);
+  Fd mine(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(mine.get(), name, bytes), 0);
+  const int socket = mine.get();
+  auto transport = make_tcp_transport(geometry);
+  const auto endpoint = transport->open(Rank(3), std::move(mine));
+  int no_delay = 0;
+  bytes = sizeof no_delay;
+  ASSERT_EQ(::getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &no_delay, &bytes), 0);
+  EXPECT_NE(no_delay, 0);
+}
+
+}  // namespace
+}  // namespace accl::test

@@ -1,0 +1,85 @@
+// endpoint.h - one peer over one socket: greeting, life and death of the connection, and the two
+// halves that carry frames.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/tcp/receiver.h"
+#include "transport/tcp/sender.h"
+#include "transport/tcp/tcp.h"
+
+namespace accl::tcp {
+
+class TcpEndpoint;
+
+// What the endpoints of a transport share; it lives as long as the last of them.
+struct Hub {
+  Geometry geometry;
+  TcpOptions options;
+  Fd epoll;
+  std::vector<TcpEndpoint*> endpoints;  // Those that finished, broken ones too.
+  bool armed = false;
+  bool news = false;  // Something changed outside of poll(): nobody may fall asleep over it.
+};
+
+// Anonymous memory that is there when it is touched.
+class Mapping {
+ public:
+  explicit Mapping(std::size_t bytes);
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping();
+  std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+class TcpEndpoint : public Endpoint {
+ public:
+  TcpEndpoint(std::shared_ptr<Hub> hub, Rank peer, Fd socket);
+  ~TcpEndpoint() override;
+
+  void finish(const Deadline& deadline) override;
+  LaneCounters counters(std::uint32_t lane) const override;
+  std::byte* outbox(std::uint32_t lane) override;
+  const std::byte* inbox(std::uint32_t lane) const override;
+  bool put(std::uint32_t lane, const Parcel& parcel) override;
+  void release(std::uint32_t lane, std::uint32_t position) override;
+  bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override;
+  bool took(std::uint32_t lane, std::uint32_t until) const override;
+  const std::byte* view(const RegionKey& key, std::uint64_t offset, std::uint64_t bytes) override;
+  std::string failure() const override { return failure_; }
+  bool broken() const override { return broken_; }
+
+  // For the transport. poll_out gives the socket what waits; poll_in reads it.
+  void poll_out();
+  void poll_in();
+  void prepare_sleep();
+  void end_sleep();
+
+ private:
+  void send_greeting();
+  void read_greeting(const Deadline& deadline);
+  void watch(std::uint32_t events, int operation);
+  void flush();
+  void fail_with(const std::string& reason);
+
+  std::shared_ptr<Hub> hub_;
+  Rank peer_;
+  Fd socket_;
+  std::unique_ptr<LaneState[]> lane_states_;
+  std::span<LaneState> lanes_;
+  Mapping inbox_;
+  Sender sender_;
+  Receiver receiver_;
+  bool watches_output_ = false;
+  bool broken_ = false;
+  std::string failure_;
+};
+
+}  // namespace accl::tcp
