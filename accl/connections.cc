@@ -77,7 +77,10 @@ std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> tran
 
 Transport& Connections::transport_for(Rank peer) {
   if (options_.transport != "tcp" && is_local(peer)) {
-    if (shm_ == nullptr) shm_ = decorate(make_shm_transport(geometry()));
+    if (shm_ == nullptr) {
+      shm_ = decorate(make_shm_transport(geometry()));
+      is_decorated_ = !options_.fault.empty();
+    }
     return *shm_;
   }
   if (tcp_ == nullptr) tcp_ = decorate(make_tcp_transport(geometry()));
@@ -94,7 +97,8 @@ void Connections::open(std::span<const Rank> peers) {
   const Deadline deadline(session_.timeout());
   std::vector<Rank> in_session;
   for (const Rank peer : wanted) in_session.push_back(ranks_[index(peer)]);
-  std::vector<Fd> sockets = session_.meet(in_session, options_.topic, deadline);
+  const MeetOver over = options_.transport == "tcp" ? MeetOver::network : MeetOver::nearest;
+  std::vector<Fd> sockets = session_.meet(in_session, options_.topic, deadline, over);
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     endpoints_[index(wanted[i])] = transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
   }

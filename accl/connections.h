@@ -39,6 +39,7 @@ class Connections {
 
   void poll() {
     if (tcp_ != nullptr) tcp_->poll();
+    if (is_decorated_) shm_->poll();
   }
   // See Transport. The descriptors are in `event_fds`.
   bool arm();
@@ -62,6 +63,7 @@ class Connections {
   const Rank self_;
   const ConnectionOptions options_;
   bool is_crowded_ = false;
+  bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
   std::unique_ptr<Transport> shm_, tcp_;
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
   std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.

@@ -245,10 +245,11 @@ void Executor::compute(Fiber& fiber, const Operation& operation, const Inputs& i
     offset += run.bytes;
   });
   if (slots.count == 0) return;
-  for (std::uint32_t i = operation.sends_begin; i < operation.sends_end; ++i) {
-    lane(fiber, binding_.program->sends[i]).publish(head(fiber, 0));
+  // What is not published now is sent again on its own, from the target.
+  while (fiber.send < operation.sends_end &&
+         lane(fiber, binding_.program->sends[fiber.send]).publish(head(fiber, 0))) {
+    ++fiber.send;
   }
-  fiber.send = operation.sends_end;
 }
 
 void Executor::compute_run(const Operation& operation, const Run& run, const Slots& slots,

@@ -54,17 +54,19 @@ class Lane {
     return end.position - known_released_ <= ring_units();
   }
 
-  // Pull, after has_room: writes the head and gives the place of the payload. publish() follows.
+  // Pull, after has_room: writes the head and gives the place of the payload. publish() follows;
+  // while it gives false the message may be written again and published later.
   std::byte* begin(const Head& head) {
     std::byte* const at = outbox_ + start(out_, head.bytes).offset;
     std::memcpy(at, &head, sizeof head);
     return at + payload_offset(head.bytes);
   }
-  void publish(const Head& head) {
+  [[nodiscard]] bool publish(const Head& head) {
     const std::uint32_t offset = start(out_, head.bytes).offset;
-    out_ = after(out_, head.bytes);
-    const bool done = endpoint_->put(lane_, Parcel{head, offset, out_.position, {}});
-    ACCL_ASSERT(done, lane_);  // A pull transport has no queue that could be full.
+    const RingCursor end = after(out_, head.bytes);
+    if (!endpoint_->put(lane_, Parcel{head, offset, end.position, {}})) return false;
+    out_ = end;
+    return true;
   }
 
   // Push, after has_room: false while the transport's queue is full.

@@ -39,7 +39,7 @@ bool Executor::send_viewed(Fiber& fiber, Lane& lane, const Slice& source) {
   const Locator locator{buffer.key, static_cast<std::uint64_t>(at - buffer.region)};
   const Head message = head(fiber, located_flag);
   std::memcpy(lane.begin(message), &locator, sizeof locator);
-  lane.publish(message);
+  if (!lane.publish(message)) return false;
   fiber.marks[fiber.send] = {lane.out_position(), true, true};
   return true;
 }
@@ -47,8 +47,7 @@ bool Executor::send_viewed(Fiber& fiber, Lane& lane, const Slice& source) {
 bool Executor::send_pull(Fiber& fiber, Lane& lane, const Slice& source) {
   const Head message = head(fiber, 0);
   pack(fiber, source, lane.begin(message));
-  lane.publish(message);
-  return true;
+  return lane.publish(message);
 }
 
 bool Executor::send_push(Fiber& fiber, Lane& lane, const Slice& source) {

@@ -34,8 +34,8 @@ JobSession::~JobSession() {
 }
 
 std::vector<Fd> JobSession::meet(std::span<const Rank> peers, std::uint64_t topic,
-                                 const Deadline& deadline) {
-  return Meeting(*this, peers, topic).run(deadline);
+                                 const Deadline& deadline, MeetOver over) {
+  return Meeting(*this, peers, topic, over).run(deadline);
 }
 
 std::unique_ptr<Watch> JobSession::watch(std::uint64_t topic, std::span<const Rank> ranks) {

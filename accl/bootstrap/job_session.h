@@ -22,8 +22,8 @@ class JobSession final : public Session, public std::enable_shared_from_this<Job
   std::span<const Member> members() const override { return members_; }
   const std::string& settings() const override { return settings_; }
   Milliseconds timeout() const override { return timeout_; }
-  std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic,
-                       const Deadline& deadline) override;
+  std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic, const Deadline& deadline,
+                       MeetOver over) override;
   std::unique_ptr<Watch> watch(std::uint64_t topic, std::span<const Rank> ranks) override;
 
   // For watches and meetings of this session.

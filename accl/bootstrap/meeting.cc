@@ -21,8 +21,9 @@ constexpr Milliseconds retry_interval{20};
 
 }  // namespace
 
-Meeting::Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t topic)
-    : session_(session), topic_(topic), bell_(session.engine().desk()) {
+Meeting::Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t topic,
+                 MeetOver over)
+    : session_(session), topic_(topic), over_(over), bell_(session.engine().desk()) {
   const std::uint32_t self = index(session.self());
   for (const Rank peer : peers) {
     const std::uint32_t rank = index(peer);
@@ -64,6 +65,12 @@ bool Meeting::advance() {
                      [](const Guest& guest) { return guest.stage == Stage::met; });
 }
 
+Address Meeting::way_to_guest(const Guest& guest) const {
+  const Contact& to = session_.contact(guest.rank);
+  if (over_ == MeetOver::network) return to.address;
+  return way_to(session_.contact(index(session_.self())), to);
+}
+
 void Meeting::pick_up(Guest& guest) {
   Fd socket = session_.engine().desk().take(guest.rank, topic_);
   if (!socket) return;
@@ -74,8 +81,7 @@ void Meeting::pick_up(Guest& guest) {
 
 void Meeting::dial(Guest& guest) {
   if (Clock::now() < guest.next_try) return;
-  const Contact& own = session_.contact(index(session_.self()));
-  guest.socket = start_connect(way_to(own, session_.contact(guest.rank)));
+  guest.socket = start_connect(way_to_guest(guest));
   if (!guest.socket) return try_again(guest, errno);
   guest.stage = Stage::connecting;
 }
@@ -139,8 +145,7 @@ void Meeting::give_up() const {
   for (const Guest& guest : guests_) {
     if (guest.stage == Stage::met) continue;
     const Member& member = session_.members()[guest.rank];
-    const Contact& own = session_.contact(index(session_.self()));
-    const std::string way = way_to(own, session_.contact(guest.rank)).text();
+    const std::string way = way_to_guest(guest).text();
     const std::string trouble =
         guest.trouble.empty() ? "" : fmt::format(" (dialling {}: {})", way, guest.trouble);
     fail(ErrorKind::timeout, "{} did not come to meet rank {} in time{}", describe(member),

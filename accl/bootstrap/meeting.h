@@ -17,7 +17,7 @@ namespace accl::bootstrap {
 
 class Meeting {
  public:
-  Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t topic);
+  Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t topic, MeetOver over);
 
   // Throws Error that names the rank that did not come, or the verdict that ended the wait.
   std::vector<Fd> run(const Deadline& deadline);
@@ -33,6 +33,7 @@ class Meeting {
     std::string trouble;  // Why the last try failed.
   };
 
+  Address way_to_guest(const Guest& guest) const;
   bool advance();  // True once all are met.
   void pick_up(Guest& guest);
   void dial(Guest& guest);
@@ -45,6 +46,7 @@ class Meeting {
 
   JobSession& session_;
   const std::uint64_t topic_;
+  const MeetOver over_;
   Desk::Bell bell_;
   std::vector<Guest> guests_;
 };

@@ -43,6 +43,10 @@ struct JoinOptions {
   std::string settings;  // Rank 0's are sent to all; the others' are ignored.
 };
 
+// By which way ranks of one host meet: unix sockets, which are faster and carry descriptors, or the
+// network like all others.
+enum class MeetOver : std::uint8_t { nearest, network };
+
 class Session {
  public:
   // Blocks until all ranks are here and know each other. Throws Error that names what is wrong: who
@@ -56,11 +60,12 @@ class Session {
   virtual const std::string& settings() const = 0;      // Rank 0's.
   virtual Milliseconds timeout() const = 0;
 
-  // Opens a stream socket to each of `peers` (unix domain where host_id is equal, else TCP with
-  // no delay). Every one of them must call it with us among its peers and the same topic; the
-  // result is in the order of `peers`. Throws Error that names the rank that did not come.
+  // Opens a stream socket to each of `peers`: of unix domain where host_id is equal and `over` is
+  // nearest, else TCP with no delay. Every one of them must call it with us among its peers, the
+  // same topic and the same `over`; the result is in the order of `peers`. Throws Error that names
+  // the rank that did not come.
   virtual std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic,
-                               const Deadline& deadline) = 0;
+                               const Deadline& deadline, MeetOver over = MeetOver::nearest) = 0;
 
   // Starts watching a communicator: `topic` is the same on all of its ranks and never used twice
   // in this session; `ranks` are ours by rank in the communicator. Watch lives as long as it is

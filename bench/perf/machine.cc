@@ -46,24 +46,6 @@ double median_seconds(int rounds, const std::function<void()>& work) {
   return median(times);
 }
 
-std::vector<int> allowed_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (::sched_getaffinity(0, sizeof set, &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  return cores;
-}
-
-void pin(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  static_cast<void>(::sched_setaffinity(0, sizeof set, &set));  // Unpinned, figures are worse.
-}
-
 void measure_copies(Limits& limits) {
   constexpr std::size_t small = 256 << 10;
   constexpr std::size_t large = 64 << 20;
@@ -111,11 +93,11 @@ double thread_rally(int core_a, int core_b, std::uint32_t passes, const Wait& wa
   Court court;
   double seconds = 0;
   std::thread other([&] {
-    pin(core_b);
+    bind_to(core_b);
     rally(court, 1, passes, wait, wake);
   });
   std::thread here([&] {  // A thread of its own, so that the caller stays unpinned.
-    pin(core_a);
+    bind_to(core_a);
     const Clock::time_point begin = Clock::now();
     rally(court, 0, passes, wait, wake);
     seconds = seconds_since(begin);
@@ -137,13 +119,13 @@ double yield_rally(int core, std::uint32_t passes) {
   if (pid < 0) fail_system("a second process", errno);
   if (pid == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pin(core);
+    bind_to(core);
     rally(court, 1, passes, yield, nothing);
     ::_exit(0);
   }
   double seconds = 0;
   std::thread here([&] {
-    pin(core);
+    bind_to(core);
     const Clock::time_point begin = Clock::now();
     rally(court, 0, passes, yield, nothing);
     seconds = seconds_since(begin);
@@ -237,6 +219,24 @@ void measure_sockets(Limits& limits) {
 }
 
 }  // namespace
+
+std::vector<int> allowed_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cores;
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
+
+void bind_to(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  static_cast<void>(::sched_setaffinity(0, sizeof set, &set));
+}
 
 Limits measure_limits() {
   Limits limits;

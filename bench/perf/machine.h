@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace accl::perf {
 
@@ -23,5 +24,10 @@ Limits measure_limits();
 // '#' lines for the table's header.
 std::string limits_text(const Limits& limits);
 nlohmann::ordered_json limits_json(const Limits& limits);
+
+// Cores this thread may run on, and a way to have it run on one of them only. Where that is not
+// permitted nothing happens: figures are noisier, not wrong.
+std::vector<int> allowed_cores();
+void bind_to(int core);
 
 }  // namespace accl::perf

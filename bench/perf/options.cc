@@ -222,6 +222,11 @@ void add_work_flags(CLI::App& app, Options& options) {
       });
   add(app, "--align", "Alignment of the buffers, a power of two (4K)", "SIZE",
       bytes_into(options.align_bytes, "--align"));
+  add(app, "--bind", "core: ranks started by --ranks get a core each, if there are enough (core)",
+      "core|none", [&options](const std::string& text) {
+        constexpr std::string_view names[] = {"core", "none"};
+        options.bind = choice("--bind", text, names) == 0;
+      });
   add(app, "--device", "host; cuda does not exist yet (host)", "host|cuda",
       [](const std::string& text) {
         constexpr std::string_view names[] = {"host", "cuda"};

@@ -53,6 +53,7 @@ struct Options {
   std::string fault;
   BufferKind buffers = BufferKind::user;
   std::uint64_t align_bytes = 4096;
+  bool bind = true;  // Ranks that we start to a core each, where there are as many.
   bool explain = false;
   bool peers = false;
   bool limits = true;

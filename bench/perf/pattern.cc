@@ -71,14 +71,24 @@ std::int64_t small_whole(const PatternKey& key, std::uint64_t rank, std::uint64_
   return (bits & 1) != 0 ? 1 : -1;
 }
 
+// Two ranks per index, by lot, have a share in a floating average; with one rank, that one.
+bool shares_in_average(const PatternKey& key, std::uint64_t rank, std::uint64_t at) {
+  const std::uint64_t lot = hash(key.seed, ~std::uint64_t{0}, at);
+  const std::uint64_t first = lot % key.ranks;
+  const std::uint64_t others = std::max<std::uint64_t>(key.ranks - 1, 1);
+  return rank == first || rank == (first + 1 + (lot >> 32) % others) % key.ranks;
+}
+
 double float_input(const PatternKey& key, std::uint64_t rank, std::uint64_t at) {
   const std::uint64_t bits = hash(key.seed, rank, at);
   const int digits = format_of(key.type).mantissa_bits + 1;
   const std::int64_t exact = std::min(largest_whole, std::int64_t{1} << std::min(digits, 40));
   switch (key.op) {
     case ReduceOp::sum:
-    case ReduceOp::avg:
       return static_cast<double>(small_whole(key, rank, at, exact));
+    case ReduceOp::avg:
+      if (!shares_in_average(key, rank, at)) return 0;
+      return static_cast<double>(1 + bits % static_cast<std::uint64_t>(exact / 2));
     case ReduceOp::premul_sum:
       return static_cast<double>(small_whole(key, rank, at, exact / 2));
     case ReduceOp::max:
@@ -183,10 +193,23 @@ Bits load(const std::byte* from) {
 
 // Distance in units of the last place between two floats of one sign, by their bits.
 template <class Bits>
-bool within(const std::byte* a, const std::byte* b, unsigned ulps) {
+std::uint64_t distance(const std::byte* a, const std::byte* b) {
   const Bits x = load<Bits>(a);
   const Bits y = load<Bits>(b);
-  return (x > y ? x - y : y - x) <= ulps;
+  return x > y ? static_cast<Bits>(x - y) : static_cast<Bits>(y - x);
+}
+
+std::uint64_t distance(const std::byte* a, const std::byte* b, std::size_t width) {
+  switch (width) {
+    case 1:
+      return distance<std::uint8_t>(a, b);
+    case 2:
+      return distance<std::uint16_t>(a, b);
+    case 4:
+      return distance<std::uint32_t>(a, b);
+    default:
+      return distance<std::uint64_t>(a, b);
+  }
 }
 
 }  // namespace
@@ -227,9 +250,10 @@ Pattern Pattern::input(const PatternKey& key, Rank rank) {
 }
 
 Pattern Pattern::reduced(const PatternKey& key) {
-  const bool wide = key.type == DataType::float32 || key.type == DataType::float64;
-  const bool rounds = wide && key.op == ReduceOp::avg && !std::has_single_bit(key.ranks);
-  Pattern pattern(key, rounds ? 2 : 0);
+  // A small power of two divides exactly in every type.
+  const bool rounds = !std::has_single_bit(key.ranks) || key.ranks > 64;
+  const bool tolerates = is_float(key.type) && key.op == ReduceOp::avg && rounds;
+  Pattern pattern(key, tolerates ? 2 : 0);
   for (std::size_t at = 0; at * pattern.width_ < pattern.bytes_.size(); ++at) {
     const std::uint64_t bits =
         is_float(key.type) ? encode(key.type, reduced_float(key, at)) : reduced_integer(key, at);
@@ -280,9 +304,7 @@ std::uint64_t Pattern::count_wrong_run(std::span<const std::byte> actual, std::s
     const std::byte* got = &actual[at];
     const std::byte* wanted = &bytes_[from + at];
     if (std::memcmp(got, wanted, width_) == 0) continue;
-    const bool close =
-        tolerance_ulps_ != 0 && (width_ == 4 ? within<std::uint32_t>(got, wanted, 2)
-                                             : within<std::uint64_t>(got, wanted, 2));
+    const bool close = tolerance_ulps_ != 0 && distance(got, wanted, width_) <= tolerance_ulps_;
     if (!close) ++wrong;
   }
   return wrong;

@@ -49,6 +49,16 @@ class Progress {
   bool is_on_;
 };
 
+// mpirun and srun bind their ranks themselves; ours are bound here, this thread only, so that two
+// ranks that spin never share a core while another is free. True where it was done.
+bool bind(const Options& options, const Communicator& communicator) {
+  const std::vector<int> cores = allowed_cores();
+  const std::uint32_t self = index(communicator.rank());
+  if (!options.bind || communicator.size() > cores.size()) return false;
+  bind_to(cores[self]);
+  return true;
+}
+
 // Rank 0's run: header, rows, footer, file.
 class Run {
  public:
@@ -63,7 +73,10 @@ class Run {
   // The exit code.
   int all() {
     print_now(header_text(options_, communicator_.session().members()));
-    if (options_.peers) start_all_peers();
+    if (options_.peers) start_all_peers();  // Before binding: what is started here inherits it.
+    if (bind(options_, communicator_)) {
+      print_now("# Each rank is bound to a core of its own, as mpirun does (--bind none: not)\n");
+    }
     std::vector<std::string> names;
     for (const auto& peer : peers_) names.push_back(peer->name());
     print_now(title_text(options_, names));
@@ -199,14 +212,17 @@ class Run {
 
 }  // namespace
 
-int run_rank(const Options& options, const Seat& seat) {
+int run_rank(const Options& given, const Seat& seat) {
+  Options options = given;
+  options.bind &= static_cast<bool>(seat.report);
   check_inputs(options, seat.world);
   if (index(seat.rank) == 0) check_report_path(options);
   LaunchOptions launch;
   launch.communicator.algorithm = catalog_algorithm(options);
   launch.communicator.transport = options.transport;
   launch.communicator.first = options.first;
-  launch.communicator.fault = options.fault;
+  // One rank fails, so that the others have somebody to blame.
+  if (index(seat.rank) + 1 == seat.world) launch.communicator.fault = options.fault;
   if (!options.map_path.empty()) {
     launch.communicator.order = read_rank_map(options.map_path, seat.world);
   }
@@ -215,7 +231,10 @@ int run_rank(const Options& options, const Seat& seat) {
   Star star(communicator->session());
   const std::vector<Case> cases = cases_of(options, seat.world);
   Player player(*communicator, options, cases);
-  if (index(seat.rank) != 0) return play(star, player);
+  if (index(seat.rank) != 0) {
+    static_cast<void>(bind(options, *communicator));
+    return play(star, player);
+  }
   return Run(options, *communicator, star, player, cases).all();
 }
 

@@ -21,8 +21,8 @@ std::string side_text(const Options& options, const Row& row,
     text = fmt::format("  {:>7}  {:>6}  {:>6}  {:>6}", "N/A", "N/A", "N/A", "N/A");
   } else {
     const std::string wrong =
-        checked ? fmt::format("{:6g}", static_cast<double>(side->wrong)) : "   N/A";
-    text = fmt::format("  {:>7}  {:>6}  {:>6}  {}", number_text(side->time_us, 7),
+        checked ? fmt::format("  {:6g}", static_cast<double>(side->wrong)) : "    N/A";
+    text = fmt::format("  {:>7}  {:>6}  {:>6}{}", number_text(side->time_us, 7),
                        number_text(algorithm_bandwidth(row, *side), 6),
                        number_text(bus_bandwidth(row, *side), 6), wrong);
   }

@@ -68,7 +68,7 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
     const auto fill = static_cast<std::byte>(random());
     const Head head{.tag = 1, .bytes = bytes, .flags = 0, .reserved = 0};
     std::memset(lane.begin(head), static_cast<int>(fill), bytes);
-    lane.publish(head);
+    ASSERT_TRUE(lane.publish(head));
     under_way.push_back({bytes, fill});
     if (random() % 3 == 0 && !under_way.empty()) receive();
   }
@@ -85,7 +85,7 @@ TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
   const Head head{.tag = 1, .bytes = 10, .flags = 0, .reserved = 0};
   ASSERT_TRUE(lane.has_room(10));
   lane.begin(head);
-  lane.publish(head);
+  ASSERT_TRUE(lane.publish(head));
   EXPECT_EQ(lane.arrived(1000), nullptr);
   EXPECT_TRUE(lane.has_arrived_otherwise(1000));
 }

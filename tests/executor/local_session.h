@@ -82,7 +82,8 @@ class LocalSession final : public Session {
   std::span<const Member> members() const override { return members_; }
   const std::string& settings() const override { return settings_; }
   Milliseconds timeout() const override { return Milliseconds(10000); }
-  std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic, const Deadline&) override {
+  std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic, const Deadline&,
+                       MeetOver) override {
     std::vector<Fd> sockets;
     for (const Rank peer : peers) sockets.push_back(meeting_->take(self_, peer, topic));
     return sockets;

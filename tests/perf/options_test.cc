@@ -156,6 +156,7 @@ const Wrong wrong_options[] = {
     {{"allreduce", "--device", "cuda"}, "--device host"},
     {{"allreduce", "--device", "tpu"}, "tpu"},
     {{"allreduce", "--buffers", "mine"}, "mine"},
+    {{"allreduce", "--bind", "loosely"}, "loosely"},
     {{"allreduce", "--align", "100"}, "power of two"},
     {{"allreduce", "--fault", "flip"}, "KIND:K"},
     {{"allreduce", "--fault", "flip:0"}, "0"},
@@ -164,7 +165,7 @@ const Wrong wrong_options[] = {
     {{"allreduce", "--fusion", "0"}, "--fusion"},
     {{"allreduce", "--peers", "--explain"}, "--explain"},
     {{"allreduce", "--peers", "-I", "1"}, "--peers"},
-    {{"allreduce", "-b", "8", "-e", "1024G", "-f", "1000000"}, "-e"},
+    {{"allreduce", "-b", "1024G", "-e", "1024G"}, "-e"},
     {{"allreduce", "--explain", "--ranks", "5000"}, "--ranks"},
 };
 

@@ -1,6 +1,7 @@
 // accl-perf as people run it: real ranks, real transports, real launchers.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -182,6 +183,28 @@ TEST(Launcher, NamesARankThatWasKilledAndEndsTheOthers) {
       std::string::npos)
       << outcome.err;
   for (const pid_t rank : ranks) EXPECT_TRUE(is_gone(rank));
+}
+
+std::string cores_of(pid_t pid) {
+  for (const std::string& line :
+       split(read_whole("/proc/" + std::to_string(pid) + "/status"), '\n')) {
+    if (line.starts_with("Cpus_allowed_list:")) return line.substr(line.find('\t') + 1);
+  }
+  return {};
+}
+
+TEST(Launcher, BindsRanksToCoresUnlessToldNot) {
+  for (const std::string bind : {"core", "none"}) {
+    Invocation invocation(perf_words(
+        {"allreduce", "--ranks", "1", "-b", "64K", "-e", "64K", "-N", "0", "--bind", bind}));
+    ASSERT_TRUE(eventually([&] { return !rows_of(invocation.out_so_far()).empty(); }));
+    const std::vector<pid_t> ranks = children_of(invocation.pid());
+    ASSERT_EQ(ranks.size(), 1u);
+    const std::string cores = cores_of(ranks[0]);
+    if (bind == "core") EXPECT_EQ(cores.find_first_of(",-"), std::string::npos) << cores;
+    if (bind == "none") EXPECT_EQ(cores, cores_of(::getpid()));
+    ::kill(invocation.pid(), SIGKILL);
+  }
 }
 
 TEST(Launcher, NoRankOutlivesIt) {
