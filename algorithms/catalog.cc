@@ -24,12 +24,18 @@ std::uint32_t chunk_each(const Shape& shape) { return shape.size; }
 std::uint32_t one_at_most(const Shape&) { return 1; }
 // A grid with exchanges besides its ring sends half of the vector first.
 std::uint32_t of_grid(const Shape& shape) { return shape.size % 4 == 0 ? shape.size / 2 : 1; }
+// With the near distance first it begins with the ring, of the odd part times two.
+std::uint32_t of_exchanges(const Shape& shape) {
+  const int twos = std::countr_zero(shape.size);
+  if (shape.first == First::far) return of_grid(shape);
+  return twos == 0 ? 1 : 1u << (twos - 1);
+}
 std::uint32_t of_halving_doubling(const Shape& shape) {
   const bool is_folded = shape.size % 2 == 1;  // The folded partners move whole vectors.
-  return is_folded ? families::halving_doubling_chunks(shape) : of_grid(shape);
+  return is_folded ? families::halving_doubling_chunks(shape) : of_exchanges(shape);
 }
 std::uint32_t of_two_level(const Shape& shape) {
-  return shape.width > 1 ? shape.size / shape.width : of_grid(shape);
+  return shape.width > 1 ? shape.size / shape.width : of_exchanges(shape);
 }
 // Rounds of 1, 2, 4, ... chunks, the last of what is left.
 std::uint32_t of_circulant(const Shape& shape) {

@@ -90,9 +90,9 @@ std::uint32_t largest_sent(const Algorithm& algorithm, const Shape& shape) {
   return largest;
 }
 
-void check_largest(const Algorithm& algorithm, std::uint32_t n) {
+void check_largest(const Algorithm& algorithm, std::uint32_t n, First first) {
   for (const std::uint32_t width : {1u, 2u, 4u, 8u}) {
-    const Shape shape{.size = n, .root = Position{n / 2}, .width = width};
+    const Shape shape{.size = n, .root = Position{n / 2}, .width = width, .first = first};
     if (n % width != 0 || !algorithm.fits(shape)) continue;
     const std::uint32_t sent = largest_sent(algorithm, shape);
     const std::string what =
@@ -105,7 +105,10 @@ void check_largest(const Algorithm& algorithm, std::uint32_t n) {
 // Ranks cut slices by what the catalog says.
 TEST(LargestMessage, IsWhatTheCatalogSays) {
   for (const Algorithm& algorithm : algorithms()) {
-    for (std::uint32_t n = 1; n <= 64; ++n) check_largest(algorithm, n);
+    for (std::uint32_t n = 1; n <= 64; ++n) {
+      check_largest(algorithm, n, First::near);
+      check_largest(algorithm, n, First::far);
+    }
   }
 }
 
