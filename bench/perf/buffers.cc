@@ -35,16 +35,16 @@ void GuardedBuffer::Free::operator()(std::byte* memory) const {
 GuardedBuffer::GuardedBuffer(BufferKind kind, std::size_t capacity, std::size_t align_bytes,
                              std::size_t shift_bytes)
     : capacity_(capacity), memory_(nullptr, Free{kind}) {
-  const std::size_t lead = round_up(guard_bytes, align_bytes);
+  const std::size_t front = round_up(guard_bytes, align_bytes);
   // accl_alloc's memory is page aligned; a coarser alignment is found inside it.
   const std::size_t slack = kind == BufferKind::accl ? align_bytes : 0;
   const std::size_t whole =
-      round_up(lead + shift_bytes + capacity + guard_bytes + slack, align_bytes);
+      round_up(front + shift_bytes + capacity + guard_bytes + slack, align_bytes);
   memory_.reset(allocate(kind, whole, align_bytes));
   // Pages are made here and not in the first timed call.
   std::memset(memory_.get(), static_cast<int>(poison), whole);
   const auto address = reinterpret_cast<std::uintptr_t>(memory_.get());
-  start_ = memory_.get() + (round_up(address, align_bytes) - address) + lead + shift_bytes;
+  start_ = memory_.get() + (round_up(address, align_bytes) - address) + front + shift_bytes;
 }
 
 std::span<std::byte> GuardedBuffer::data(std::size_t bytes) const {

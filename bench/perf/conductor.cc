@@ -14,6 +14,8 @@ namespace {
 constexpr double batch_us = 20;     // Reading a clock costs 20 to 40 ns.
 constexpr double block_us = 5'000;  // What one measurement should last, without -n.
 constexpr std::uint64_t most_iterations = 50'000;
+// A block that follows others' (or sleep) needs its caches and cores back.
+constexpr double warmup_us = 1'000;
 
 template <class T>
 std::span<std::byte> bytes_of(T& value) {
@@ -84,6 +86,15 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+Pace pace_for(double iteration_us, double block_us, std::uint64_t most_iterations) {
+  Pace pace;
+  pace.iterations = std::clamp(ratio(block_us, iteration_us), std::uint64_t{1},
+                               std::max<std::uint64_t>(most_iterations, 1));
+  pace.batch = std::clamp(ratio(batch_us, iteration_us), std::uint64_t{1}, pace.iterations);
+  pace.warmup = std::clamp(ratio(warmup_us, iteration_us), std::uint64_t{1}, std::uint64_t{2000});
+  return pace;
+}
+
 Conductor::Conductor(Star& star, Player& player, const Options& options,
                      std::span<const Case> cases)
     : star_(star),
@@ -119,18 +130,15 @@ Measurement Conductor::block(std::uint32_t row, bool in_place, const Pace& pace)
 Pace Conductor::find_pace(std::uint32_t row, bool in_place, unsigned blocks) {
   double one_us = block(row, in_place, {options_.warmup, 1, 1}).time_us;
   if (one_us < 10 * batch_us) one_us = block(row, in_place, {0, 16, 16}).time_us;
-  Pace pace;
-  pace.iterations = options_.iterations;
+  std::uint64_t iterations = options_.iterations;
   if (!options_.iterations_given && !options_.per_iteration) {
     const std::uint64_t wanted = ratio(block_us * std::min(blocks, 4U), one_us);
-    pace.iterations = std::clamp(wanted, options_.iterations, most_iterations);
+    iterations = std::clamp(wanted, options_.iterations, most_iterations);
   }
-  pace.iterations = (pace.iterations + blocks - 1) / blocks;
-  pace.batch = std::clamp(ratio(batch_us, one_us), std::uint64_t{1}, pace.iterations);
-  // A block that follows others' (or sleep) needs its caches and cores back: about 1 ms.
-  pace.warmup =
-      blocks == 1 ? 0
-                  : std::clamp(ratio(50 * batch_us, one_us), std::uint64_t{1}, std::uint64_t{2000});
+  iterations = (iterations + blocks - 1) / blocks;
+  // As many as that, however long they take.
+  Pace pace = pace_for(one_us, 2 * one_us * static_cast<double>(iterations), iterations);
+  if (blocks == 1) pace.warmup = 0;
   if (options_.per_iteration || options_.blocking == 3) pace.batch = 1;
   return pace;
 }

@@ -64,6 +64,10 @@ class Conductor {
   std::uint64_t seed_ = 1;    // New for each check, so that old results are wrong results.
 };
 
+// A block of iterations that take this long each: about `block_us` in all, at most
+// `most_iterations`.
+Pace pace_for(double iteration_us, double block_us, std::uint64_t most_iterations);
+
 // Every rank but 0: does what comes until stop, and returns its exit code.
 int play(Star& star, Player& player);
 

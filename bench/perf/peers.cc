@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
+#include <sstream>
 
 #include "accl/base/error.h"
 
@@ -69,7 +69,7 @@ PrivateFolder::PrivateFolder() : path_("/tmp/accl-perf-XXXXXX") {
   if (::mkdtemp(path_.data()) == nullptr) fail_system("a folder in /tmp", errno);
 }
 
-PrivateFolder::~PrivateFolder() {
+void PrivateFolder::remove() {
   std::error_code ignored;  // A folder left in /tmp is no reason to fail.
   std::filesystem::remove_all(path_, ignored);
 }
@@ -103,10 +103,11 @@ Peer::Peer(const PeerKind& kind, std::uint32_t ranks) : name_(kind.name) {
     fail_system(socket, errno);
   }
   const std::string log = folder_.path() + "/log";
-  log_.reset(::open(log.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600));
+  log_.reset(::open(log.c_str(), O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0600));
   if (!log_) fail_system(log, errno);
   start(kind, ranks);
   accept_ranks(ranks);
+  folder_.remove();  // All have met; whatever kills us from here on leaves nothing behind.
 }
 
 Peer::~Peer() {
@@ -153,9 +154,11 @@ bool Peer::any_ended() {
 }
 
 std::string Peer::last_words() const {
-  std::ifstream file(folder_.path() + "/log");
+  std::string text(4096, '\0');
+  const ssize_t bytes = ::pread(log_.get(), text.data(), text.size(), 0);
+  std::istringstream lines(text.substr(0, bytes > 0 ? static_cast<std::size_t>(bytes) : 0));
   std::string line;
-  while (std::getline(file, line)) {
+  while (std::getline(lines, line)) {
     const bool is_text = line.find_first_not_of("-= \t") != std::string::npos;
     if (is_text) return line;
   }

@@ -21,10 +21,11 @@ namespace accl::perf {
 class PrivateFolder {
  public:
   PrivateFolder();
-  ~PrivateFolder();
+  ~PrivateFolder() { remove(); }
   PrivateFolder(const PrivateFolder&) = delete;
   PrivateFolder& operator=(const PrivateFolder&) = delete;
   const std::string& path() const { return path_; }
+  void remove();
 
  private:
   std::string path_;

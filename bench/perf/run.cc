@@ -97,12 +97,12 @@ class Run {
     peers_ = start_peers(options_.transport, communicator_.size(), notes);
     progress_.clear();
     notes += fmt::format(
-        "# Method: {} rounds a row; in each, every library runs a block of the same number of "
-        "iterations\n"
-        "#   in turn, the others asleep; a block warms up, then times batches of at least 20 us. A "
-        "peer's\n"
-        "#   time is the median of its blocks, ratio the median over rounds of its block by ours "
-        "(out-of-place).\n",
+        "# Method: {} rounds a row; in each, every library runs a block of about equal length in "
+        "turn, the\n"
+        "#   others asleep; a block warms up, then times batches of at least 20 us. A peer's time "
+        "is "
+        "the median\n"
+        "#   of its blocks, ratio the median over rounds of its block by ours (out-of-place).\n",
         rounds);
     if (options_.limits) {
       progress_.show("measuring the machine");
@@ -143,13 +143,24 @@ class Run {
     }
   }
 
+  // A slower library gets fewer iterations, so that blocks last about equally long.
+  static Pace peer_pace(Peer& peer, const Case& row, const Pace& ours, double block_us) {
+    const Pace few{1, std::min<std::uint64_t>(ours.iterations, 4), 1};
+    const std::optional<double> us = peer.run_us(row, few);
+    return us ? pace_for(*us, block_us, ours.iterations) : few;
+  }
+
   Measurement measure_beside_peers(std::uint32_t number, Row& row) {
     std::vector<std::vector<double>> times(peers_.size());
     std::vector<std::vector<double>> ratios(peers_.size());
+    std::vector<std::optional<Pace>> paces(peers_.size());
     const auto between = [&](const Pace& pace, const Measurement& ours) {
+      const double block_us = ours.median_us * static_cast<double>(pace.iterations);
       for (std::size_t i = 0; i < peers_.size(); ++i) {
-        const std::optional<double> us = peers_[i]->run_us(cases_[number], pace);
+        if (!paces[i]) paces[i] = peer_pace(*peers_[i], cases_[number], pace, block_us);
+        const std::optional<double> us = peers_[i]->run_us(cases_[number], *paces[i]);
         if (!us) continue;
+        paces[i] = pace_for(*us, block_us, pace.iterations);  // Where the guess was bad.
         times[i].push_back(*us);
         ratios[i].push_back(*us / ours.median_us);
       }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 
@@ -58,7 +59,7 @@ Crew::Crew(std::uint32_t ranks, const Body& body) {
       Stage stage(rank, std::move(down_read), std::move(up_write));
       const std::string result = run_body(body, stage);
       stage.say(result);
-      _exit(0);
+      std::exit(0);  // As programs end: with what the library does then.
     }
     Hand hand;
     hand.pid = pid;
