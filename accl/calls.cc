@@ -87,6 +87,13 @@ void validate(const Call& call, std::uint32_t size, Rank self) {
   check_buffers(call, self);
 }
 
+bool is_same(const Call& a, const Call& b) {
+  return a.send == b.send && a.recv == b.recv && a.count == b.count &&
+         a.collective == b.collective && a.type == b.type && a.op == b.op && a.root == b.root &&
+         a.scalar == b.scalar && a.integer_scalar == b.integer_scalar && a.to == b.to &&
+         a.from == b.from && a.recv_count == b.recv_count;
+}
+
 bool is_nothing(const Call& call) {
   return call.count == 0 && call.recv_count == 0 && call.collective != Collective::barrier &&
          call.collective != Collective::alltoallv;

@@ -12,6 +12,9 @@ namespace accl {
 // Throws Error(invalid_argument) that names the argument.
 void validate(const Call& call, std::uint32_t size, Rank self);
 
+// Whether the calls are the same in all that binding them depends on (not alltoallv's lists).
+bool is_same(const Call& a, const Call& b);
+
 // No rank has anything to move: every rank knows that from its own arguments.
 bool is_nothing(const Call& call);
 

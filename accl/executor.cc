@@ -24,19 +24,27 @@ Executor::Executor() : block_(std::make_unique<std::byte[]>(2 * block_bytes)) {
 void Executor::begin(const Binding& binding) {
   binding_ = binding;
   slices_ = std::max(binding_.input_layout.slices(), binding_.output_layout.slices());
-  active_ = std::min(binding.width, slices_);
-  is_mismatch_ = false;
   const Program& program = *binding.program;
   const std::size_t scratch_bytes =
       program.scratch.size() * binding_.output_layout.largest_piece() * size_of(binding.type);
+  for (std::uint32_t i = 0; i < std::min(binding.width, slices_); ++i) {
+    Fiber& fiber = fibers_[i];
+    if (fiber.marks.size() < program.sends.size()) fiber.marks.resize(program.sends.size());
+    if (fiber.scratch.size() < scratch_bytes) fiber.scratch.resize(scratch_bytes);
+  }
+  begin_again(binding.tag);
+}
+
+void Executor::begin_again(std::uint32_t tag) {
+  binding_.tag = tag;
+  active_ = std::min(binding_.width, slices_);
+  is_mismatch_ = false;
   for (std::uint32_t i = 0; i < active_; ++i) {
     Fiber& fiber = fibers_[i];
     fiber.slice = i;
     fiber.operation = 0;
     fiber.is_active = true;
     fiber.is_entered = fiber.is_executed = false;
-    if (fiber.marks.size() < program.sends.size()) fiber.marks.resize(program.sends.size());
-    if (fiber.scratch.size() < scratch_bytes) fiber.scratch.resize(scratch_bytes);
   }
 }
 

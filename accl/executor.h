@@ -29,6 +29,8 @@ class Executor {
   Executor();
 
   void begin(const Binding& binding);
+  // The same call once more, with another tag.
+  void begin_again(std::uint32_t tag);
 
   // Goes on as far as it can. True if anything moved.
   bool advance();

@@ -94,10 +94,20 @@ void Group::run_now(const Call& call) {
 
 void Group::begin(const Call& call) {
   if (watch_->failed()) throw watch_->verdict();
+  if (is_bound_ && is_same(call, bound_call_)) {
+    publish(call, *current_);
+    executor_.begin_again(tag_of(call, *current_));
+    return;
+  }
+  is_bound_ = false;
   Route& route = routes_.find(call, expected_transport(), connections_);
   current_ = &route;
   publish(call, route);
-  executor_.begin(bind(call, route));
+  const Binding binding = bind(call, route);
+  executor_.begin(binding);
+  // A shared buffer is looked up anew each time: it may have been freed.
+  is_bound_ = held_.empty() && call.collective != Collective::alltoallv;
+  bound_call_ = call;
 }
 
 void Group::end() {
@@ -129,15 +139,16 @@ std::string_view Group::expected_transport() const {
   return connections_.is_one_host() ? "shm" : "shm+tcp";
 }
 
+// Point to point is no call of all ranks, so it has no number and nothing to compare.
 void Group::publish(const Call& call, const Route& route) {
+  if (call.to != -2 || call.from != -2) return;
   CallBoard& board = watch_->board();
-  const bool is_collective = call.to == -2 && call.from == -2;
-  if (is_collective) ++calls_;
+  ++calls_;
   constexpr auto relaxed = std::memory_order_relaxed;
   board.collective.store(static_cast<std::uint32_t>(call.collective), relaxed);
   board.type.store(static_cast<std::uint32_t>(call.type), relaxed);
-  board.op.store(static_cast<std::uint32_t>(call.op), relaxed);
-  board.root.store(index(call.root), relaxed);
+  board.op.store(is_reduction(call.collective) ? static_cast<std::uint32_t>(call.op) : 0, relaxed);
+  board.root.store(has_root(call.collective) ? index(call.root) : 0, relaxed);
   board.count.store(call.count, relaxed);
   board.algorithm.store(static_cast<std::uint32_t>(route.algorithm - algorithms().data()), relaxed);
   board.call.store(calls_, std::memory_order_release);

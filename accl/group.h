@@ -93,6 +93,8 @@ class Group final : public Communicator {
   std::uint32_t splits_ = 0;
   std::optional<Error> failed_;  // Given by every call from now on.
   Route* current_ = nullptr;     // Of the call in the executor.
+  Call bound_call_;  // What the executor is bound to, so that calls in a loop are cheap.
+  bool is_bound_ = false;
   std::uint8_t barrier_bytes_[2] = {0, 0};
   std::map<std::uint64_t, std::unique_ptr<Region>> regions_;  // By the block's cookie.
   std::vector<std::shared_ptr<const HeapBlock>> held_;        // By the call in flight.

@@ -66,6 +66,12 @@ std::unique_ptr<Communicator> launch_from_environment(const LaunchOptions& optio
          "no launcher's variables are set; start with mpirun, srun or torchrun, or set ACCL_RANK, "
          "ACCL_WORLD_SIZE and ACCL_ROOT=host:port");
   }
+  if (placement->root.empty()) {
+    fail(ErrorKind::invalid_usage,
+         "{} names no host that all ranks can reach; set ACCL_ROOT=host:port on all of them, the "
+         "host being rank 0's",
+         placement->launcher);
+  }
   const UniqueId id = unique_id_of(placement->root, placement->job);
   return launch(id, Rank{placement->rank}, placement->size, options);
 }
