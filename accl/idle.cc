@@ -12,11 +12,10 @@ namespace {
 
 // Looks before giving up the core or the clock is asked; see docs/performance.md for the figures.
 constexpr std::uint32_t looks_alone = 2000;
-constexpr std::uint32_t looks_crowded = 16;
-constexpr std::uint32_t looks_crowded_push = 2;
+constexpr std::uint32_t looks_crowded = 2;
 constexpr std::uint32_t looks_per_check = 64;
 constexpr auto sleep_after = std::chrono::microseconds(1000);
-constexpr auto sleep_after_push = std::chrono::microseconds(20);
+constexpr auto sleep_after_push = std::chrono::microseconds(100);
 constexpr int longest_sleep_ms = 20;
 // After the time-out was reported a verdict is due at once; this is for a watch that is itself cut.
 constexpr auto verdict_grace = std::chrono::seconds(5);
@@ -28,10 +27,7 @@ Idle::Idle(Connections& connections, Executor& executor, Watch& watch, Milliseco
 
 void Idle::wait(std::span<PeerLanes* const> peers) {
   ++looks_;
-  const bool crowded = connections_.is_crowded();
-  const std::uint32_t enough = !crowded                  ? looks_alone
-                               : connections_.has_push() ? looks_crowded_push
-                                                         : looks_crowded;
+  const std::uint32_t enough = connections_.is_crowded() ? looks_crowded : looks_alone;
   if (looks_ < enough) {
     __builtin_ia32_pause();
     if (looks_ % looks_per_check == 0 && watch_.failed()) throw watch_.verdict();
