@@ -11,4 +11,4 @@ generator, repository = sys.argv[1:]
 wanted = subprocess.run([generator], check=True, capture_output=True, text=True).stdout
 found = (pathlib.Path(repository) / "docs" / "algorithms.md").read_text()
 if wanted != found:
-    sys.exit("docs/algorithms.md is not what the plans say; write it anew: accl-algorithms-doc > it")
+    sys.exit("docs/algorithms.md is not what the plans say: write it anew with accl-algorithms-doc")
