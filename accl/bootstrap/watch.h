@@ -44,8 +44,8 @@ class Watch {
 
   virtual CallBoard& board() = 0;
 
-  // True once there is a verdict on this communicator; one relaxed load.
-  bool failed() const { return failed_.load(std::memory_order_relaxed); }
+  // True once there is a verdict on this communicator, which then can be read; one load.
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
 
   // The verdict, as every rank gives it. Only after failed().
   virtual Error verdict() const = 0;
