@@ -85,10 +85,8 @@ void Idle::check(Rank peer) {
 }
 
 void Idle::sleep() {
-  if (fds_.empty()) {
-    fds_ = connections_.event_fds();
-    fds_.push_back(watch_.event_fd());
-  }
+  fds_ = connections_.event_fds();  // Anew: a transport may have been opened since.
+  fds_.push_back(watch_.event_fd());
   std::array<pollfd, 4> wanted{};
   for (std::size_t i = 0; i < fds_.size(); ++i) {
     wanted[i] = {.fd = fds_[i], .events = POLLIN, .revents = 0};

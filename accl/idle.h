@@ -28,9 +28,6 @@ class Idle {
     is_clocked_ = false;
   }
 
-  // New sockets may have been opened.
-  void refresh() { fds_.clear(); }
-
  private:
   void wait_longer(std::span<PeerLanes* const> peers);
   void start_clock(Rank peer);

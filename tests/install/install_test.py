@@ -36,15 +36,15 @@ class Installed:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.library = None
+        self.shared_object = None
         self.environment = {}
 
     def fill(self, build):
         output_of(["meson", "install", "-C", build, "--no-rebuild", "--destdir", self.folder])
-        self.library = self.only("libaccl.so*")
+        self.shared_object = self.only("libaccl.so*")
         self.environment = dict(
             os.environ, PKG_CONFIG_LIBDIR=str(self.only("accl.pc").parent),
-            PKG_CONFIG_SYSROOT_DIR=str(self.folder), LD_LIBRARY_PATH=str(self.library.parent))
+            PKG_CONFIG_SYSROOT_DIR=str(self.folder), LD_LIBRARY_PATH=str(self.shared_object.parent))
         for name in list(self.environment):  # A launcher round us must not leak in.
             if name.startswith(("ACCL_", "OMPI_", "PMI", "SLURM_")):
                 del self.environment[name]
