@@ -98,14 +98,14 @@ def example_fails_in_one_sentence(installed, compiler, source):
 
 
 def needs_only_the_system(installed):
-    needed = re.findall(r"NEEDED\s+(\S+)", output_of(["objdump", "-p", installed.library]))
+    needed = re.findall(r"NEEDED\s+(\S+)", output_of(["objdump", "-p", installed.shared_object]))
     assert needed, "objdump shows nothing"
     others = [name for name in needed if not SYSTEM_LIBRARIES.fullmatch(name)]
     assert not others, f"the library needs {others}"
 
 
 def shows_only_its_interface(installed):
-    lines = output_of(["nm", "-D", "--defined-only", installed.library]).splitlines()
+    lines = output_of(["nm", "-D", "--defined-only", installed.shared_object]).splitlines()
     names = [line.split()[-1].split("@")[0] for line in lines]
     assert "accl_allreduce" in names, f"shows {names[:20]}"
     others = [name for name in names if not name.startswith("accl_")]
@@ -114,7 +114,7 @@ def shows_only_its_interface(installed):
 
 def is_small(installed):
     stripped = installed.folder / "stripped.so"
-    output_of(["strip", "-o", stripped, installed.library])
+    output_of(["strip", "-o", stripped, installed.shared_object])
     size = stripped.stat().st_size
     assert size < MAX_LIBRARY_BYTES, f"{size} bytes stripped"
 
