@@ -5,11 +5,11 @@
 namespace accl {
 
 std::unique_ptr<Communicator> Communicator::create(std::shared_ptr<Session> session,
-                                                   const CommunicatorOptions& options) {
-  constexpr std::uint64_t whole_session = 1;  // The topic of a session's first communicator.
+                                                   const CommunicatorOptions& options,
+                                                   std::uint32_t number) {
   std::vector<Rank> ranks;
   for (const Member& member : session->members()) ranks.push_back(member.rank);
-  return std::make_unique<Group>(std::move(session), std::move(ranks), whole_session, options);
+  return std::make_unique<Group>(std::move(session), std::move(ranks), number, options);
 }
 
 }  // namespace accl

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "accl/bootstrap/session.h"
 #include "algorithms/catalog.h"
 #include "algorithms/plan.h"
+#include "algorithms/selection.h"
 
 namespace accl {
 
@@ -23,6 +25,7 @@ struct CommunicatorOptions {
   First first = First::near;
   std::vector<Rank> order;  // Position -> rank; empty: rank r sits at position r.
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
+  std::optional<Choice> choice;  // For every call it fits, in place of the table's: for tuning.
 };
 
 // One collective call. Counts are elements, with accl.h's meaning of buffers.
@@ -52,9 +55,11 @@ class Request {
 
 class Communicator {
  public:
-  // Collective over the session's ranks.
+  // Collective over the session's ranks. `number` is the same on all of them, below 2^32, and
+  // never used twice in a session: one session may carry several communicators.
   static std::unique_ptr<Communicator> create(std::shared_ptr<Session> session,
-                                              const CommunicatorOptions& options);
+                                              const CommunicatorOptions& options,
+                                              std::uint32_t number = 1);
   virtual ~Communicator() = default;
 
   virtual Rank rank() const = 0;
@@ -73,7 +78,7 @@ class Communicator {
   virtual std::string algorithm_for(const Call& call) const = 0;
   // The transports in use so far, "shm" or "shm+tcp"; empty before the first call.
   virtual std::string transports() const = 0;
-  virtual Session& session() = 0;
+  virtual const std::shared_ptr<Session>& session() const = 0;
 };
 
 }  // namespace accl

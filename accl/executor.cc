@@ -36,6 +36,7 @@ void Executor::begin(const Binding& binding) {
 }
 
 void Executor::begin_again(std::uint32_t tag) {
+  straight_ = nullptr;
   binding_.tag = tag;
   active_ = std::min(binding_.width, slices_);
   is_mismatch_ = false;
@@ -48,7 +49,7 @@ void Executor::begin_again(std::uint32_t tag) {
   }
 }
 
-bool Executor::advance() {
+bool Executor::advance_fibers() {
   bool moved = false;
   for (std::uint32_t i = 0; i < binding_.width; ++i) {
     if (fibers_[i].is_active) moved |= advance_fiber(fibers_[i]);
@@ -57,15 +58,10 @@ bool Executor::advance() {
 }
 
 void Executor::tell() {
+  if (straight_ != nullptr) return straight_->tell();
   for (PeerLanes* peer : binding_.peers) {
     for (std::uint32_t i = 0; i < binding_.width; ++i) peer->lanes[i].tell();
   }
-}
-
-std::size_t Executor::memory_bytes() const {
-  std::size_t bytes = 2 * block_bytes;
-  for (const Fiber& fiber : fibers_) bytes += fiber.scratch.size() + fiber.packing.size();
-  return bytes;
 }
 
 bool Executor::advance_fiber(Fiber& fiber) {

@@ -21,6 +21,7 @@
 
 #include "accl/binding.h"
 #include "accl/places.h"
+#include "accl/straight.h"
 
 namespace accl {
 
@@ -31,21 +32,24 @@ class Executor {
   void begin(const Binding& binding);
   // The same call once more, with another tag.
   void begin_again(std::uint32_t tag);
+  // A small call that has begun; it must stay until another begins.
+  void begin(Straight& straight) { straight_ = &straight; }
 
   // Goes on as far as it can. True if anything moved.
-  bool advance();
-  bool is_done() const { return active_ == 0; }
+  bool advance() { return straight_ != nullptr ? straight_->advance() : advance_fibers(); }
+  bool is_done() const { return straight_ != nullptr ? straight_->is_done() : active_ == 0; }
 
   // Why advance() does not move: the peer, by number in the program, and whether what it sent is
   // not of this call.
-  std::uint32_t blocked_on() const { return blocked_on_; }
-  bool is_mismatch() const { return is_mismatch_; }
+  std::uint32_t blocked_on() const {
+    return straight_ != nullptr ? straight_->blocked_on() : blocked_on_;
+  }
+  bool is_mismatch() const {
+    return straight_ != nullptr ? straight_->is_mismatch() : is_mismatch_;
+  }
 
   // Tells peers all that was read and not yet told; for a rank that is about to sleep.
   void tell();
-
-  // Bytes this executor holds beyond the user's.
-  std::size_t memory_bytes() const;
 
  private:
   // A send that may still read user memory.
@@ -92,6 +96,7 @@ class Executor {
     std::uint32_t count = 0;
   };
 
+  bool advance_fibers();
   bool advance_fiber(Fiber& fiber);
   bool finish_slice(Fiber& fiber);
   void enter(Fiber& fiber, const Operation& operation);
@@ -140,6 +145,7 @@ class Executor {
     return false;
   }
 
+  Straight* straight_ = nullptr;  // What runs, if it is not the binding.
   Binding binding_;
   std::uint32_t slices_ = 0;
   std::uint32_t active_ = 0;  // Fibers with work left.

@@ -38,6 +38,9 @@ std::uint32_t ranks_per_host(const Session& session, std::span<const Rank> ranks
   return static_cast<std::uint32_t>(width);
 }
 
+// Point to point is between two ranks, and has no number.
+bool is_collective(const Call& call) { return call.to == -2 && call.from == -2; }
+
 SelectionTable table_of(const Session& session) {
   if (session.settings().empty()) return SelectionTable::built_in();
   return SelectionTable::parse(session.settings(), "rank 0's selection table");
@@ -68,10 +71,7 @@ Group::~Group() {
 }
 
 void Group::run(const Call& call) {
-  validate(call, size(), self_);
-  waiters_.fetch_add(1, std::memory_order_relaxed);
-  const Lock lock(mutex_);
-  waiters_.fetch_sub(1, std::memory_order_relaxed);
+  const Lock lock = enter();
   while (!pending_.empty()) {  // Calls happen in the order they were made.
     begin_next();
     drive_pending();
@@ -79,8 +79,19 @@ void Group::run(const Call& call) {
   run_now(call);
 }
 
+// The lock, with the progress thread told to step back if it is in the way.
+Group::Lock Group::enter() {
+  Lock lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock()) return lock;
+  waiters_.fetch_add(1, std::memory_order_relaxed);
+  lock.lock();
+  waiters_.fetch_sub(1, std::memory_order_relaxed);
+  return lock;
+}
+
 void Group::run_now(const Call& call) {
   if (failed_) throw *failed_;
+  if (straights_.find(call) == nullptr) validate(call, size(), self_);
   if (is_nothing(call)) return;
   try {
     begin(call);
@@ -94,20 +105,36 @@ void Group::run_now(const Call& call) {
 
 void Group::begin(const Call& call) {
   if (watch_->failed()) throw watch_->verdict();
+  if (Straight* const straight = straights_.find(call)) return begin_straight(call, *straight);
   if (is_bound_ && is_same(call, bound_call_)) {
     publish(call, *current_);
-    executor_.begin_again(tag_of(call, *current_));
+    executor_.begin_again(tag_of(call, bound_shape_));
     return;
   }
   is_bound_ = false;
   Route& route = routes_.find(call, expected_transport(), connections_);
+  const std::uint64_t shape = shape_of(call, route);
+  Binding binding = bind(call, route);
+  if (auto straight = Straight::make(call, route, binding, shape)) {
+    held_.clear();  // It copies, so nobody looks at the user's memory.
+    return begin_straight(call, *straights_.add(call, std::move(straight)));
+  }
   current_ = &route;
   publish(call, route);
-  const Binding binding = bind(call, route);
+  binding.tag = tag_of(call, shape);
   executor_.begin(binding);
   // A shared buffer is looked up anew each time: it may have been freed.
   is_bound_ = held_.empty() && call.collective != Collective::alltoallv;
   bound_call_ = call;
+  bound_shape_ = shape;
+}
+
+void Group::begin_straight(const Call& call, Straight& straight) {
+  is_bound_ = false;
+  current_ = &straight.route();
+  publish(call, *current_);
+  straight.begin(call.send, call.recv, tag_of(call, straight.shape()));
+  executor_.begin(straight);
 }
 
 void Group::end() {
@@ -141,7 +168,7 @@ std::string_view Group::expected_transport() const {
 
 // Point to point is no call of all ranks, so it has no number and nothing to compare.
 void Group::publish(const Call& call, const Route& route) {
-  if (call.to != -2 || call.from != -2) return;
+  if (!is_collective(call)) return;
   CallBoard& board = watch_->board();
   ++calls_;
   constexpr auto relaxed = std::memory_order_relaxed;
@@ -195,22 +222,23 @@ Binding Group::bind(const Call& call, Route& route) {
   if (call.collective == Collective::barrier) {
     binding.kernel = reduce_kernel(DataType::uint8, ReduceOp::max);
   }
-  binding.tag = tag_of(call, route);
   return binding;
 }
 
-std::uint32_t Group::tag_of(const Call& call, const Route& route) const {
-  const bool is_collective = call.to == -2 && call.from == -2;
-  const bool has_counts = call.collective == Collective::alltoallv || !is_collective;
-  std::uint64_t tag = static_cast<std::uint64_t>(call.collective) << 40 |
-                      static_cast<std::uint64_t>(call.type) << 32 | index(call.root);
-  if (is_collective) tag = mix(tag + calls_ * 0x9e3779b97f4a7c15);
-  if (!has_counts) tag = mix(tag ^ call.count);
-  if (is_collective) {
-    tag = mix(tag + (static_cast<std::uint64_t>(call.op) << 16) +
-              static_cast<std::uint64_t>(route.algorithm - algorithms().data()));
-  }
-  return static_cast<std::uint32_t>(tag >> 32);
+// What all ranks of a call must have alike, but for its number.
+std::uint64_t Group::shape_of(const Call& call, const Route& route) const {
+  const bool has_counts = call.collective == Collective::alltoallv || !is_collective(call);
+  std::uint64_t shape = static_cast<std::uint64_t>(call.collective) << 40 |
+                        static_cast<std::uint64_t>(call.type) << 32 | index(call.root);
+  if (!has_counts) shape = mix(shape ^ call.count);
+  if (!is_collective(call)) return mix(shape);
+  return mix(shape + (static_cast<std::uint64_t>(call.op) << 16) +
+             static_cast<std::uint64_t>(route.algorithm - algorithms().data()));
+}
+
+std::uint32_t Group::tag_of(const Call& call, std::uint64_t shape) const {
+  const std::uint64_t number = is_collective(call) ? calls_ : 0;
+  return static_cast<std::uint32_t>(mix(shape + number * 0x9e3779b97f4a7c15) >> 32);
 }
 
 void Group::lay_out(const Call& call, const Route& route, Binding& binding) {

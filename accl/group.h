@@ -45,7 +45,7 @@ class Group final : public Communicator {
   void abort() override { watch_->abort(); }
   std::string algorithm_for(const Call& call) const override;
   std::string transports() const override { return connections_.names(); }
-  Session& session() override { return *session_; }
+  const std::shared_ptr<Session>& session() const override { return session_; }
 
   // For Request: drives pending calls until this one is done, or, where it may not wait, as far as
   // they go now. True when it is done. Throws its Error.
@@ -54,8 +54,10 @@ class Group final : public Communicator {
  private:
   using Lock = std::unique_lock<std::mutex>;
 
+  Lock enter();
   void run_now(const Call& call);
   void begin(const Call& call);
+  void begin_straight(const Call& call, Straight& straight);
   void end();
   void drive();
   bool drive_some();
@@ -67,7 +69,8 @@ class Group final : public Communicator {
   void bind_memory(const Call& call, Binding& binding);
   void bind_arithmetic(const Call& call, Binding& binding);
   UserBuffer user_buffer(std::byte* base, const void* memory);
-  std::uint32_t tag_of(const Call& call, const Route& route) const;
+  std::uint64_t shape_of(const Call& call, const Route& route) const;
+  std::uint32_t tag_of(const Call& call, std::uint64_t shape) const;
 
   // Pending calls (pending.cc).
   void begin_next();
@@ -93,7 +96,9 @@ class Group final : public Communicator {
   std::uint32_t splits_ = 0;
   std::optional<Error> failed_;  // Given by every call from now on.
   Route* current_ = nullptr;     // Of the call in the executor.
+  Straights straights_;
   Call bound_call_;  // What the executor is bound to, so that calls in a loop are cheap.
+  std::uint64_t bound_shape_ = 0;
   bool is_bound_ = false;
   std::uint8_t barrier_bytes_[2] = {0, 0};
   std::map<std::uint64_t, std::unique_ptr<Region>> regions_;  // By the block's cookie.

@@ -9,9 +9,12 @@
 //      at least 64 KiB), so that large messages keep to a part of the ring that stays in cache.
 //   3. What the receiver has read but not yet told is less than told_late_units, and a message is
 //      at most 3/8 of the ring; so a sender never waits for ever on untold units.
+//   4. Tiny messages go by cell where the transport has cells, and use no units. Of the cells fewer
+//      than told_late_cells are read and untold.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <span>
 
@@ -35,7 +38,8 @@ class Lane {
         ring_bytes_(geometry.ring_bytes),
         outbox_(endpoint.outbox(lane)),
         inbox_(endpoint.inbox(lane)),
-        counters_(endpoint.counters(lane)) {}
+        counters_(endpoint.counters(lane)),
+        cells_(endpoint.cells(lane)) {}
 
   static std::uint32_t largest_message(std::uint32_t ring_bytes) {
     return ring_bytes / 8 * 3 - ring_unit_bytes;
@@ -46,8 +50,9 @@ class Lane {
 
   // --- Sending ---------------------------------------------------------------------------------
 
-  // Whether the ring has a place for a message of this many payload bytes now.
+  // Whether there is a place for a message of this many payload bytes now.
   bool has_room(std::uint32_t bytes) {
+    if (goes_by_cell(bytes)) return has_free_cell();
     const RingCursor end = after(out_, bytes);
     if (end.position - known_released_ <= ring_units()) return true;
     known_released_ = counters_.released->load(std::memory_order_acquire);
@@ -57,11 +62,25 @@ class Lane {
   // Pull, after has_room: writes the head and gives the place of the payload. publish() follows;
   // while it gives false the message may be written again and published later.
   std::byte* begin(const Head& head) {
+    if (goes_by_cell(head.bytes)) {
+      Cell& cell = cells_.out[(out_cell_ + 1) % cell_count];
+      cell.head.tag = head.tag;
+      cell.head.bytes = head.bytes;
+      cell.head.flags = head.flags;
+      return cell.payload.data();
+    }
     std::byte* const at = outbox_ + start(out_, head.bytes).offset;
     std::memcpy(at, &head, sizeof head);
     return at + payload_offset(head.bytes);
   }
   [[nodiscard]] bool publish(const Head& head) {
+    if (goes_by_cell(head.bytes)) {
+      ++out_cell_;
+      std::atomic_ref stamp(cells_.out[out_cell_ % cell_count].head.stamp);
+      stamp.store(out_cell_, std::memory_order_release);
+      endpoint_->changed_cell();
+      return true;
+    }
     const std::uint32_t offset = start(out_, head.bytes).offset;
     const RingCursor end = after(out_, head.bytes);
     if (!endpoint_->put(lane_, Parcel{head, offset, end.position, {}})) return false;
@@ -91,13 +110,16 @@ class Lane {
 
   // The head of the next message if it has arrived whole, else null. Both ends know its size.
   const Head* arrived(std::uint32_t bytes) const {
-    if (!reached(*counters_.arrived, after(in_, bytes).position)) return nullptr;
+    // In this order: whatever went by the ring after our cell cannot hide it.
+    const bool by_ring = reached(*counters_.arrived, after(in_, bytes).position);
+    if (bytes <= tiny_bytes && is_cell_here()) return &next_cell().head;
+    if (!by_ring) return nullptr;
     return reinterpret_cast<const Head*>(inbox_ + start(in_, bytes).offset);
   }
   // The peer published a message of another size than this: it is not in our call.
   bool has_arrived_otherwise(std::uint32_t bytes) const {
-    const bool something = reached(*counters_.arrived, in_.position + 1);
-    return something && arrived(bytes) == nullptr;  // In this order: the counter only grows.
+    const bool something = reached(*counters_.arrived, in_.position + 1) || is_cell_here();
+    return something && arrived(bytes) == nullptr;  // In this order: the counters only grow.
   }
   static const std::byte* payload(const Head* head, std::uint32_t bytes) {
     return reinterpret_cast<const std::byte*>(head) + payload_offset(bytes);
@@ -106,11 +128,17 @@ class Lane {
 
   // Done with the message. The peer is told in bulk; `at_once` where it waits for just this.
   void release(std::uint32_t bytes, bool at_once) {
+    if (bytes <= tiny_bytes && is_cell_here()) {
+      ++in_cell_;
+      if (in_cell_ - told_cells_ >= told_late_cells) tell_cells();
+      return;
+    }
     in_ = after(in_, bytes);
     if (at_once || in_.position - told_ >= told_late_units) tell();
   }
   // Tells what is untold: for a rank that has nothing better to do.
   void tell() {
+    if (told_cells_ != in_cell_) tell_cells();
     if (told_ == in_.position) return;
     told_ = in_.position;
     endpoint_->release(lane_, told_);
@@ -118,11 +146,33 @@ class Lane {
 
  private:
   static constexpr std::uint32_t told_late_units = 16384 / ring_unit_bytes;
+  static constexpr std::uint32_t told_late_cells = cell_count / 4;
   static constexpr std::uint32_t small_limit_bytes = 65536;
 
   static bool reached(const std::atomic<std::uint32_t>& counter, std::uint32_t position) {
     return static_cast<std::int32_t>(counter.load(std::memory_order_acquire) - position) >= 0;
   }
+
+  bool goes_by_cell(std::uint32_t bytes) const {
+    return bytes <= tiny_bytes && cells_.out != nullptr;
+  }
+  bool has_free_cell() {
+    if (out_cell_ - known_freed_ < cell_count) return true;
+    known_freed_ = cells_.freed->load(std::memory_order_acquire);
+    return out_cell_ - known_freed_ < cell_count;
+  }
+  const Cell& next_cell() const { return cells_.in[(in_cell_ + 1) % cell_count]; }
+  bool is_cell_here() const {
+    if (cells_.in == nullptr) return false;
+    auto& stamp = const_cast<std::uint32_t&>(next_cell().head.stamp);  // Atomics want it so.
+    return std::atomic_ref(stamp).load(std::memory_order_acquire) == in_cell_ + 1;
+  }
+  void tell_cells() {
+    told_cells_ = in_cell_;
+    cells_.read->store(in_cell_, std::memory_order_release);
+    endpoint_->changed_cell();
+  }
+
   std::uint32_t ring_units() const { return ring_bytes_ / ring_unit_bytes; }
   static std::uint32_t whole_bytes(std::uint32_t bytes) {
     return (payload_offset(bytes) + bytes + ring_unit_bytes - 1) / ring_unit_bytes *
@@ -146,6 +196,11 @@ class Lane {
   std::byte* outbox_ = nullptr;
   const std::byte* inbox_ = nullptr;
   LaneCounters counters_;
+  Cells cells_;
+  std::uint32_t out_cell_ = 0;  // Sent by cell; the stamp of the last.
+  std::uint32_t known_freed_ = 0;
+  std::uint32_t in_cell_ = 0;  // Read of those that came by cell.
+  std::uint32_t told_cells_ = 0;
   RingCursor out_, in_;
   std::uint32_t known_released_ = 0;
   std::uint32_t told_ = 0;

@@ -99,6 +99,9 @@ Choice Routes::choose(const Call& call, std::string_view transport) const {
   const std::size_t bytes =
       call.collective == Collective::alltoallv ? large : call_bytes(call, size_);
   const std::uint64_t rounded = bytes <= 1 ? 1 : std::bit_ceil(bytes);
+  const bool is_tuned =
+      options_.choice && find_algorithm(call.collective, options_.choice->algorithm) != nullptr;
+  if (is_tuned && !is_point_to_point(call)) return *options_.choice;
   // A name that this collective does not have was meant for others; it keeps its own choice.
   if (options_.algorithm == "auto" || is_point_to_point(call) ||
       find_algorithm(call.collective, options_.algorithm) == nullptr) {

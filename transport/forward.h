@@ -18,6 +18,13 @@ class ForwardEndpoint : public Endpoint {
   LaneCounters counters(std::uint32_t lane) const override { return inner_->counters(lane); }
   std::byte* outbox(std::uint32_t lane) override { return inner_->outbox(lane); }
   const std::byte* inbox(std::uint32_t lane) const override { return inner_->inbox(lane); }
+  // What arrives by cell is passed on; sending is by put(), which decorators see.
+  Cells cells(std::uint32_t lane) override {
+    Cells cells = inner_->cells(lane);
+    cells.out = nullptr;
+    return cells;
+  }
+  void changed_cell() override { inner_->changed_cell(); }
   bool put(std::uint32_t lane, const Parcel& parcel) override { return inner_->put(lane, parcel); }
   void release(std::uint32_t lane, std::uint32_t position) override {
     inner_->release(lane, position);

@@ -14,7 +14,7 @@
 //   push  outbox(lane) is null. put() carries head and pieces to the peer's inbox. (tcp, ucx,
 //   verbs)
 // Either way the message then lies at inbox(lane) + offset at the receiver: a Head, and the payload
-// payload_offset(bytes) behind it.
+// payload_offset(bytes) behind it. Tiny messages of a pull transport may go by Cells instead.
 //
 // Notes are memory, not events: what has arrived, what the peer released and what has left are
 // counters that the caller reads with acquire loads; poll() drives whatever must be driven for them
@@ -44,14 +44,33 @@ struct Head {
   std::uint32_t tag = 0;    // The caller's: which call this belongs to.
   std::uint32_t bytes = 0;  // Of payload.
   std::uint32_t flags = 0;  // The caller's.
-  std::uint32_t reserved = 0;
+  std::uint32_t stamp = 0;  // In cells only, see there.
 };
 static_assert(sizeof(Head) == 16);
 
-// Tiny payloads share the head's cache line; others start on their own.
+// Tiny payloads follow the head at once; others start on a cache line of their own.
+constexpr std::uint32_t tiny_bytes = 2 * ring_unit_bytes - sizeof(Head);
 constexpr std::uint32_t payload_offset(std::uint32_t bytes) {
-  return bytes <= ring_unit_bytes - sizeof(Head) ? sizeof(Head) : ring_unit_bytes;
+  return bytes <= tiny_bytes ? sizeof(Head) : ring_unit_bytes;
 }
+
+// A place for one tiny message that says itself that it has arrived, so that one cache line moves
+// between two cores where head and counter would be two.
+struct alignas(2 * ring_unit_bytes) Cell {
+  Head head;  // Its stamp is written last: the number of the message among those sent by cell.
+  std::array<std::byte, tiny_bytes> payload;
+};
+
+// Pull transports may have a row of cells beside the ring of a lane, used in turn: message number k
+// (from 1) of those sent by cell lies in cell k % cell_count. Who sends decides which way a tiny
+// message goes; who receives looks at both.
+constexpr std::uint32_t cell_count = 32;
+struct Cells {
+  Cell* out = nullptr;                                // Null: we send by the ring only.
+  const Cell* in = nullptr;                           // Null: nothing ever comes by cell.
+  const std::atomic<std::uint32_t>* freed = nullptr;  // Of ours, the peer has read this many.
+  std::atomic<std::uint32_t>* read = nullptr;         // Ours to write: so many we have read.
+};
 
 // The same at both ends of every endpoint of a transport.
 struct Geometry {
@@ -98,6 +117,10 @@ class Endpoint {
   virtual LaneCounters counters(std::uint32_t lane) const = 0;
   virtual std::byte* outbox(std::uint32_t lane) = 0;
   virtual const std::byte* inbox(std::uint32_t lane) const = 0;
+
+  virtual Cells cells([[maybe_unused]] std::uint32_t lane) { return {}; }
+  // Follows every change of a stamp or of Cells::read: wakes the peer if it sleeps.
+  virtual void changed_cell() {}
 
   // Publishes a message. False, and nothing done, while the queue to the peer is full. Push: the
   // pieces must stay unchanged until `sent` reaches parcel.until.

@@ -7,6 +7,7 @@
 
 #include "accl/base/types.h"
 #include "accl/bootstrap/roster.h"
+#include "algorithms/catalog.h"
 
 namespace accl::bootstrap {
 namespace {
@@ -49,7 +50,9 @@ std::string describe_call(const RankState& state, const Details& details = {}) {
     text += fmt::format(" with {}", name_of(static_cast<ReduceOp>(state.op)));
   }
   if (details.root) text += fmt::format(" with root {}", state.root);
-  if (details.algorithm) text += fmt::format(" by algorithm number {}", state.algorithm);
+  if (details.algorithm && state.algorithm < algorithms().size()) {
+    text += fmt::format(" by '{}'", algorithms()[state.algorithm].name);
+  }
   return text;
 }
 

@@ -57,7 +57,7 @@ int run_all(int argc, char** argv) {
   if (seat) return run(*options, *seat);
   const std::uint32_t ranks = options->ranks.value_or(default_ranks);
   accl::perf::check_inputs(*options, ranks);
-  accl::perf::check_report_path(*options);
+  accl::perf::check_outputs(*options);
   return accl::perf::launch_ranks(*options, ranks);
 }
 

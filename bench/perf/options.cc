@@ -54,6 +54,7 @@ constexpr const char* examples = R"(Examples:
   accl-perf allreduce --ranks 2 --peers                 beside Open MPI, MPICH and Gloo as found
   accl-perf allreduce --ranks 4 --workload configs/workloads/resnet50.csv
   accl-perf allreduce --ranks 8 --algo hd --explain     prints the plan, runs nothing
+  accl-perf allreduce --ranks 4 --tune my.table         then ACCL_SELECTION=my.table
   mpirun -np 4 accl-perf allreduce                      ranks from mpirun, srun or torchrun
 Exit code: 0 good, 1 wrong elements or a failed run, 2 bad usage or bad input.)";
 
@@ -235,6 +236,15 @@ void add_work_flags(CLI::App& app, Options& options) {
              "--device cuda: this build moves host memory only, use --device host");
       });
   app.add_flag("--peers", options.peers, "Measure Open MPI, MPICH and Gloo too, interleaved");
+  app.add_option_function<std::vector<std::string>>(
+         "--tune",
+         [&options](const std::vector<std::string>& paths) {
+           options.tune = true;
+           if (!paths.empty()) options.tune_path = paths.front();
+         },
+         "Find the best algorithm of each size; write them into this selection table, or print")
+      ->type_name("[FILE]")
+      ->expected(0, 1);
   app.add_flag("!--no-limits", options.limits, "With --peers: do not measure the machine's limits");
 }
 
@@ -292,6 +302,7 @@ void check_fault(const Options& options) {
 void check_modes(const Options& options) {
   const std::pair<bool, const char*> modes[] = {{!options.workload_path.empty(), "--workload"},
                                                 {options.peers, "--peers"},
+                                                {options.tune, "--tune"},
                                                 {options.explain, "--explain"}};
   const char* first = nullptr;
   for (const auto& [is_on, name] : modes) {
@@ -304,6 +315,10 @@ void check_modes(const Options& options) {
   }
   if (!options.workload_path.empty() && options.collective != Collective::allreduce) {
     fail(ErrorKind::invalid_argument, "--workload reports allreduces: use 'accl-perf allreduce'");
+  }
+  if (options.tune && (!options.fault.empty() || !options.map_path.empty())) {
+    fail(ErrorKind::invalid_argument,
+         "--tune measures ranks as they sit, without faults: leave out --map and --fault");
   }
   if (options.peers && (options.rank || options.per_iteration || !options.fault.empty())) {
     fail(ErrorKind::invalid_argument,

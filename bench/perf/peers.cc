@@ -85,11 +85,13 @@ std::vector<PeerKind> peer_kinds(const std::string& transport) {
              {"MPIR_CVAR_NOLOCAL=1", "UCX_TLS=tcp,self", "UCX_NET_DEVICES=lo", "FI_PROVIDER=tcp"}},
             gloo};
   }
+  const PeerKind bare{"bare", "accl-peer-bare", {}, {}, {}};
   const std::string mechanism = "btl_vader_single_copy_mechanism";
   return {open_mpi("Open MPI", {"--mca", "btl", "self,vader", "--mca", mechanism, "cma"}),
           open_mpi("Open MPI no CMA", {"--mca", "btl", "self,vader", "--mca", mechanism, "none"}),
           {"MPICH", "accl-peer-mpich", mpich_launchers, {}, {}},
-          gloo};
+          gloo,
+          bare};
 }
 
 Peer::Peer(const PeerKind& kind, std::uint32_t ranks) : name_(kind.name) {

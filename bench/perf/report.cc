@@ -102,12 +102,21 @@ std::string publish(const std::string& temporary, const std::string& wanted) {
 
 }  // namespace
 
-void check_report_path(const Options& options) {
-  const std::filesystem::path folder = std::filesystem::path(options.json_path).parent_path();
+namespace {
+
+void check_output(std::string_view flag, const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   const std::string name = folder.empty() ? "." : folder.string();
-  if (options.json_path.empty() || ::access(name.c_str(), W_OK | X_OK) == 0) return;
-  fail(ErrorKind::invalid_argument, "-J {}: the folder {} cannot be written ({}); give another",
-       options.json_path, name, std::generic_category().message(errno));
+  if (path.empty() || ::access(name.c_str(), W_OK | X_OK) == 0) return;
+  fail(ErrorKind::invalid_argument, "{} {}: the folder {} cannot be written ({}); give another",
+       flag, path, name, std::generic_category().message(errno));
+}
+
+}  // namespace
+
+void check_outputs(const Options& options) {
+  check_output("-J", options.json_path);
+  check_output("--tune", options.tune_path);
 }
 
 Report::Report(const Options& options, std::span<const Member> members) : options_(options) {

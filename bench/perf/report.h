@@ -19,8 +19,8 @@ struct PeerVersion {
   std::string name, version;
 };
 
-// Throws Error(invalid_argument) where the folder of options.json_path cannot be written.
-void check_report_path(const Options& options);
+// Throws Error(invalid_argument) where a folder that -J or --tune writes to cannot be written.
+void check_outputs(const Options& options);
 
 class Report {
  public:

@@ -16,6 +16,7 @@
 #include "bench/perf/rank_map.h"
 #include "bench/perf/report.h"
 #include "bench/perf/table.h"
+#include "bench/perf/tune.h"
 #include "bench/perf/workload.h"
 
 namespace accl::perf {
@@ -68,11 +69,11 @@ class Run {
         communicator_(communicator),
         cases_(cases),
         conductor_(star, player, options, cases),
-        report_(options, communicator.session().members()) {}
+        report_(options, communicator.session()->members()) {}
 
   // The exit code.
   int all() {
-    print_now(header_text(options_, communicator_.session().members()));
+    print_now(header_text(options_, communicator_.session()->members()));
     if (options_.peers) start_all_peers();  // Before binding: what is started here inherits it.
     if (bind(options_, communicator_)) {
       print_now("# Each rank is bound to a core of its own, as mpirun does (--bind none: not)\n");
@@ -227,7 +228,7 @@ int run_rank(const Options& given, const Seat& seat) {
   Options options = given;
   options.bind &= static_cast<bool>(seat.report);
   check_inputs(options, seat.world);
-  if (index(seat.rank) == 0) check_report_path(options);
+  if (index(seat.rank) == 0) check_outputs(options);
   LaunchOptions launch;
   launch.communicator.algorithm = catalog_algorithm(options);
   launch.communicator.transport = options.transport;
@@ -239,8 +240,12 @@ int run_rank(const Options& given, const Seat& seat) {
   }
   const std::unique_ptr<Communicator> communicator =
       accl::launch(seat.id, seat.rank, seat.world, launch);
-  Star star(communicator->session());
+  Star star(*communicator->session());
   const std::vector<Case> cases = cases_of(options, seat.world);
+  if (options.tune) {
+    static_cast<void>(bind(options, *communicator));
+    return tune(options, star, *communicator, cases);
+  }
   Player player(*communicator, options, cases);
   if (index(seat.rank) != 0) {
     static_cast<void>(bind(options, *communicator));

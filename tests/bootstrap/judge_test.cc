@@ -78,7 +78,7 @@ TEST(Judge, WhatDiffersIsPrinted) {
             std::string::npos);
   EXPECT_NE(differ([](RankState& state) { state.root = 3; }).find("with root 3"),
             std::string::npos);
-  EXPECT_NE(differ([](RankState& state) { state.algorithm = 4; }).find("by algorithm number 4"),
+  EXPECT_NE(differ([](RankState& state) { state.algorithm = 1; }).find("by 'hd'"),
             std::string::npos);
   const auto type = [](RankState& state) {
     state.type = static_cast<std::uint32_t>(DataType::float16);

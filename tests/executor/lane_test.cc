@@ -10,14 +10,22 @@
 namespace accl::testing {
 namespace {
 
+enum class HasCells : std::uint8_t { no, only_in, yes };
+
 // Both ends of one lane: what is put is there at once.
 class LoopEndpoint final : public Endpoint {
  public:
-  explicit LoopEndpoint(std::uint32_t ring_bytes) : ring_(ring_bytes) {}
+  explicit LoopEndpoint(std::uint32_t ring_bytes, HasCells has_cells = HasCells::no)
+      : ring_(ring_bytes), has_cells_(has_cells) {}
   void finish(const Deadline&) override {}
   LaneCounters counters(std::uint32_t) const override { return {&arrived_, &released_, &arrived_}; }
   std::byte* outbox(std::uint32_t) override { return ring_.data(); }
   const std::byte* inbox(std::uint32_t) const override { return ring_.data(); }
+  Cells cells(std::uint32_t) override {
+    if (has_cells_ == HasCells::no) return {};
+    Cell* const out = has_cells_ == HasCells::yes ? cells_.data() : nullptr;
+    return {.out = out, .in = cells_.data(), .freed = &read_, .read = &read_};
+  }
   bool put(std::uint32_t, const Parcel& parcel) override {
     arrived_ = parcel.until;
     return true;
@@ -31,16 +39,21 @@ class LoopEndpoint final : public Endpoint {
 
  private:
   std::vector<std::byte> ring_;
-  std::atomic<std::uint32_t> arrived_{0}, released_{0};
+  const HasCells has_cells_;
+  std::array<Cell, cell_count> cells_{};
+  std::atomic<std::uint32_t> arrived_{0}, released_{0}, read_{0};
 };
 
-class Rings : public ::testing::TestWithParam<std::uint32_t> {};
+class Rings : public ::testing::TestWithParam<std::tuple<std::uint32_t, HasCells>> {
+ protected:
+  const std::uint32_t ring_bytes_ = std::get<0>(GetParam());
+};
 
 TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
-  const Geometry geometry{.lanes = 1, .ring_bytes = GetParam()};
-  LoopEndpoint endpoint(geometry.ring_bytes);
+  const Geometry geometry{.lanes = 1, .ring_bytes = ring_bytes_};
+  LoopEndpoint endpoint(geometry.ring_bytes, std::get<1>(GetParam()));
   Lane lane(endpoint, 0, geometry);
-  std::mt19937 random(GetParam());
+  std::mt19937 random(ring_bytes_);
   struct Sent {
     std::uint32_t bytes;
     std::byte fill;
@@ -58,7 +71,8 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
   };
   const std::uint32_t most = Lane::largest_message(geometry.ring_bytes);
   for (int i = 0; i < 20000; ++i) {
-    const std::uint32_t limit = random() % 4 == 0 ? most : std::min(most, 2000u);
+    const std::uint32_t limits[] = {most, 2000, 2000, 2 * tiny_bytes};
+    const std::uint32_t limit = std::min(most, limits[random() % 4]);
     const std::uint32_t bytes = random() % (limit + 1);
     while (!lane.has_room(bytes)) {
       // All that was sent has been read: then there must be room, told in bulk or not.
@@ -66,7 +80,7 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
       receive();
     }
     const auto fill = static_cast<std::byte>(random());
-    const Head head{.tag = 1, .bytes = bytes, .flags = 0, .reserved = 0};
+    const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
     std::memset(lane.begin(head), static_cast<int>(fill), bytes);
     ASSERT_TRUE(lane.publish(head));
     under_way.push_back({bytes, fill});
@@ -75,19 +89,49 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
   while (!under_way.empty()) receive();
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, Rings, ::testing::Values(65536u, 131072u, 520192u, 1048576u));
+INSTANTIATE_TEST_SUITE_P(Sizes, Rings,
+                         ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
+                                            ::testing::Values(HasCells::no, HasCells::only_in,
+                                                              HasCells::yes)));
 
 TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
   LoopEndpoint endpoint(geometry.ring_bytes);
   Lane lane(endpoint, 0, geometry);
   EXPECT_FALSE(lane.has_arrived_otherwise(1000));
-  const Head head{.tag = 1, .bytes = 10, .flags = 0, .reserved = 0};
+  const Head head{.tag = 1, .bytes = 10, .flags = 0, .stamp = 0};
   ASSERT_TRUE(lane.has_room(10));
   lane.begin(head);
   ASSERT_TRUE(lane.publish(head));
   EXPECT_EQ(lane.arrived(1000), nullptr);
   EXPECT_TRUE(lane.has_arrived_otherwise(1000));
+}
+
+TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
+  const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
+  for (const std::uint32_t bytes : {10u, 1000u}) {
+    LoopEndpoint endpoint(geometry.ring_bytes, HasCells::yes);
+    Lane lane(endpoint, 0, geometry);
+    const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
+    ASSERT_TRUE(lane.has_room(bytes));
+    lane.begin(head);
+    ASSERT_TRUE(lane.publish(head));
+    EXPECT_FALSE(lane.has_arrived_otherwise(bytes));
+    EXPECT_TRUE(lane.has_arrived_otherwise(bytes == 10 ? 1000 : 2000));
+  }
+}
+
+TEST(Rings, CellsThatNobodyReadsRunOut) {
+  const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
+  LoopEndpoint endpoint(geometry.ring_bytes, HasCells::yes);
+  Lane lane(endpoint, 0, geometry);
+  const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
+  std::uint32_t sent = 0;
+  for (; lane.has_room(8) && sent < 1000; ++sent) {
+    lane.begin(head);
+    ASSERT_TRUE(lane.publish(head));
+  }
+  EXPECT_EQ(sent, cell_count);
 }
 
 }  // namespace

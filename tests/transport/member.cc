@@ -90,7 +90,7 @@ bool Link::send_next(std::uint32_t lane, const Script& script) {
   if (place.until - released > out.ring.units()) return false;
 
   std::vector<std::byte> payload = make_payload(tag, bytes);
-  const Head head{.tag = tag, .bytes = bytes, .flags = ~tag, .reserved = 0};
+  const Head head{.tag = tag, .bytes = bytes, .flags = ~tag, .stamp = 0};
   const Parcel parcel{.head = head, .offset = place.offset, .until = place.until, .pieces = {}};
   if (!put(lane, parcel, payload)) return false;
   out.ring.take(bytes);

@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <vector>
 
@@ -22,11 +23,14 @@ struct alignas(64) Word {
 };
 
 struct LaneWords {
-  Word arrived;   // By the owner: messages published until here.
-  Word released;  // By the peer: messages read until here.
+  Word arrived;                        // By the owner: messages published until here.
+  Word released;                       // By the peer: messages read until here.
+  Word read;                           // By the peer: messages it read from the cells.
+  Word reserved;                       // Cells come in pairs of lines.
+  std::array<Cell, cell_count> cells;  // By the owner.
 };
 
-struct Control {
+struct alignas(alignof(Cell)) Control {
   Word sleeping;  // By the owner: write its event descriptor after changing a word it reads.
   Word viewable;  // By the peer: it can map the owner's exported memory.
 };
@@ -61,6 +65,8 @@ class ShmEndpoint final : public Endpoint {
   const std::byte* inbox(std::uint32_t lane) const override {
     return theirs_.data() + ring_at(lane);
   }
+  Cells cells(std::uint32_t lane) override;
+  void changed_cell() override { wake_if_asleep(); }
   bool put(std::uint32_t lane, const Parcel& parcel) override {
     publish(lane_of(own_.mapping.data(), lane).arrived, parcel.until);
     return true;
@@ -88,6 +94,9 @@ class ShmEndpoint final : public Endpoint {
   // Stores a word the peer looks at, and wakes it if it sleeps.
   void publish(Word& word, std::uint32_t value) {
     word.value.store(value, std::memory_order_release);
+    wake_if_asleep();
+  }
+  void wake_if_asleep() const {
     store_load_fence(cheap_fence_);
     if (peer_sleeping_->value.load(std::memory_order_relaxed) != 0) [[unlikely]]
       wake();
@@ -179,6 +188,15 @@ LaneCounters ShmEndpoint::counters(std::uint32_t lane) const {
   return {.arrived = &theirs.arrived.value,
           .released = &own.released.value,
           .sent = &own.arrived.value};
+}
+
+Cells ShmEndpoint::cells(std::uint32_t lane) {
+  LaneWords& own = lane_of(own_.mapping.data(), lane);
+  LaneWords& theirs = lane_of(theirs_.data(), lane);
+  return {.out = own.cells.data(),
+          .in = theirs.cells.data(),
+          .freed = &own.read.value,
+          .read = &theirs.read.value};
 }
 
 const std::byte* ShmEndpoint::view(const RegionKey& key, std::uint64_t offset,
