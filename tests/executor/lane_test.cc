@@ -4,54 +4,23 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <random>
+
+#include "transport/loop.h"
 
 namespace accl::testing {
 namespace {
 
-enum class HasCells : std::uint8_t { no, only_in, yes };
-
-// Both ends of one lane: what is put is there at once.
-class LoopEndpoint final : public Endpoint {
- public:
-  explicit LoopEndpoint(std::uint32_t ring_bytes, HasCells has_cells = HasCells::no)
-      : ring_(ring_bytes), has_cells_(has_cells) {}
-  void finish(const Deadline&) override {}
-  LaneCounters counters(std::uint32_t) const override { return {&arrived_, &released_, &arrived_}; }
-  std::byte* outbox(std::uint32_t) override { return ring_.data(); }
-  const std::byte* inbox(std::uint32_t) const override { return ring_.data(); }
-  Cells cells(std::uint32_t) override {
-    if (has_cells_ == HasCells::no) return {};
-    Cell* const out = has_cells_ == HasCells::yes ? cells_.data() : nullptr;
-    return {.out = out, .in = cells_.data(), .freed = &read_, .read = &read_};
-  }
-  bool put(std::uint32_t, const Parcel& parcel) override {
-    arrived_ = parcel.until;
-    return true;
-  }
-  void release(std::uint32_t, std::uint32_t position) override { released_ = position; }
-  bool expect(std::uint32_t, std::uint32_t, std::span<std::byte>) override { return false; }
-  bool took(std::uint32_t, std::uint32_t) const override { return false; }
-  const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
-  std::string failure() const override { return {}; }
-  bool broken() const override { return false; }
-
- private:
-  std::vector<std::byte> ring_;
-  const HasCells has_cells_;
-  std::array<Cell, cell_count> cells_{};
-  std::atomic<std::uint32_t> arrived_{0}, released_{0}, read_{0};
-};
-
-class Rings : public ::testing::TestWithParam<std::tuple<std::uint32_t, HasCells>> {
+class Rings : public ::testing::TestWithParam<std::tuple<std::uint32_t, LoopCells>> {
  protected:
   const std::uint32_t ring_bytes_ = std::get<0>(GetParam());
 };
 
 TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
   const Geometry geometry{.lanes = 1, .ring_bytes = ring_bytes_};
-  LoopEndpoint endpoint(geometry.ring_bytes, std::get<1>(GetParam()));
+  LoopEndpoint endpoint(geometry, std::get<1>(GetParam()));
   Lane lane(endpoint, 0, geometry);
   std::mt19937 random(ring_bytes_);
   struct Sent {
@@ -66,7 +35,8 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
     ASSERT_NE(head, nullptr);
     ASSERT_EQ(head->bytes, next.bytes);
     const std::byte* const payload = Lane::payload(head, next.bytes);
-    for (std::uint32_t i = 0; i < next.bytes; ++i) ASSERT_EQ(payload[i], next.fill);
+    const std::span all(payload, next.bytes);
+    ASSERT_TRUE(std::ranges::all_of(all, [&](std::byte got) { return got == next.fill; }));
     lane.release(next.bytes, false);
   };
   const std::uint32_t most = Lane::largest_message(geometry.ring_bytes);
@@ -91,12 +61,12 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Rings,
                          ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
-                                            ::testing::Values(HasCells::no, HasCells::only_in,
-                                                              HasCells::yes)));
+                                            ::testing::Values(LoopCells::none, LoopCells::only_in,
+                                                              LoopCells::both)));
 
 TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
-  LoopEndpoint endpoint(geometry.ring_bytes);
+  LoopEndpoint endpoint(geometry);
   Lane lane(endpoint, 0, geometry);
   EXPECT_FALSE(lane.has_arrived_otherwise(1000));
   const Head head{.tag = 1, .bytes = 10, .flags = 0, .stamp = 0};
@@ -110,7 +80,7 @@ TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
 TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
   for (const std::uint32_t bytes : {10u, 1000u}) {
-    LoopEndpoint endpoint(geometry.ring_bytes, HasCells::yes);
+    LoopEndpoint endpoint(geometry, LoopCells::both);
     Lane lane(endpoint, 0, geometry);
     const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
     ASSERT_TRUE(lane.has_room(bytes));
@@ -123,7 +93,7 @@ TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
 
 TEST(Rings, CellsThatNobodyReadsRunOut) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
-  LoopEndpoint endpoint(geometry.ring_bytes, HasCells::yes);
+  LoopEndpoint endpoint(geometry, LoopCells::both);
   Lane lane(endpoint, 0, geometry);
   const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
   std::uint32_t sent = 0;
