@@ -10,6 +10,7 @@
 #include "transport/fault/fault.h"
 #include "transport/shm/shm.h"
 #include "transport/tcp/tcp.h"
+#include "transport/ucx/ucx.h"
 
 namespace accl {
 namespace {
@@ -18,6 +19,8 @@ namespace {
 constexpr std::uint64_t ring_budget_bytes = 32u << 20;
 constexpr std::uint64_t least_ring_bytes = 64u << 10;
 constexpr std::uint64_t most_ring_bytes = 1u << 20;
+
+constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx"};
 
 std::size_t usable_cores() {
   cpu_set_t cores;
@@ -38,13 +41,13 @@ Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
   peers_.resize(ranks_.size());
   endpoints_.resize(ranks_.size());
   const std::string& name = options_.transport;
-  if (name != "auto" && name != "shm" && name != "tcp") {
-    fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm and tcp", name);
+  if (std::ranges::count(transport_names, name) == 0) {
+    fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm, tcp and ucx", name);
   }
   for (std::uint32_t r = 0; r < ranks_.size() && name == "shm"; ++r) {
     if (is_local(Rank{r})) continue;
     fail(ErrorKind::invalid_argument,
-         "transport shm cannot reach rank {} on host {}; use --transport auto or tcp", r,
+         "transport shm cannot reach rank {} on host {}; use --transport auto, tcp or ucx", r,
          members[index(ranks_[r])].host);
   }
 }
@@ -76,15 +79,21 @@ std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> tran
 }
 
 Transport& Connections::transport_for(Rank peer) {
-  if (options_.transport != "tcp" && is_local(peer)) {
+  const bool is_network_only = options_.transport == "tcp" || options_.transport == "ucx";
+  if (!is_network_only && is_local(peer)) {
     if (shm_ == nullptr) {
       shm_ = decorate(make_shm_transport(geometry()));
       is_decorated_ = !options_.fault.empty();
     }
     return *shm_;
   }
-  if (tcp_ == nullptr) tcp_ = decorate(make_tcp_transport(geometry()));
-  return *tcp_;
+  if (push_ == nullptr) push_ = decorate(make_push());
+  return *push_;
+}
+
+std::unique_ptr<Transport> Connections::make_push() const {
+  if (options_.transport == "ucx") return make_ucx_transport(geometry());
+  return make_tcp_transport(geometry());
 }
 
 void Connections::open(std::span<const Rank> peers) {
@@ -115,7 +124,7 @@ void Connections::open(std::span<const Rank> peers) {
 
 std::string Connections::names() const {
   std::string names;
-  for (const auto* transport : {shm_.get(), tcp_.get()}) {
+  for (const auto* transport : {shm_.get(), push_.get()}) {
     if (transport == nullptr) continue;
     if (!names.empty()) names += '+';
     names += transport->name();
@@ -125,19 +134,19 @@ std::string Connections::names() const {
 
 bool Connections::arm() {
   const bool shm = shm_ == nullptr || shm_->arm();
-  const bool tcp = tcp_ == nullptr || tcp_->arm();
-  return shm && tcp;
+  const bool push = push_ == nullptr || push_->arm();
+  return shm && push;
 }
 
 void Connections::disarm() {
   if (shm_ != nullptr) shm_->disarm();
-  if (tcp_ != nullptr) tcp_->disarm();
+  if (push_ != nullptr) push_->disarm();
 }
 
 std::vector<int> Connections::event_fds() const {
   std::vector<int> fds;
   if (shm_ != nullptr) fds.push_back(shm_->event_fd());
-  if (tcp_ != nullptr) fds.push_back(tcp_->event_fd());
+  if (push_ != nullptr) fds.push_back(push_->event_fd());
   return fds;
 }
 

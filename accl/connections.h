@@ -33,12 +33,12 @@ class Connections {
 
   std::uint32_t ring_bytes() const { return geometry().ring_bytes; }
   std::string names() const;  // "shm", "shm+tcp", "" before the first.
-  bool has_push() const { return tcp_ != nullptr; }
+  bool has_push() const { return push_ != nullptr; }
   bool is_one_host() const;
   bool is_crowded() const { return is_crowded_; }  // This host has more ranks than cores for them.
 
   void poll() {
-    if (tcp_ != nullptr) tcp_->poll();
+    if (push_ != nullptr) push_->poll();
     if (is_decorated_) shm_->poll();
   }
   // See Transport. The descriptors are in `event_fds`.
@@ -54,6 +54,7 @@ class Connections {
 
  private:
   Transport& transport_for(Rank peer);
+  std::unique_ptr<Transport> make_push() const;
   bool is_local(Rank peer) const;
   Geometry geometry() const;
   std::unique_ptr<Transport> decorate(std::unique_ptr<Transport> transport) const;
@@ -64,7 +65,7 @@ class Connections {
   const ConnectionOptions options_;
   bool is_crowded_ = false;
   bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
-  std::unique_ptr<Transport> shm_, tcp_;
+  std::unique_ptr<Transport> shm_, push_;  // The second: tcp or ucx, never both.
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
   std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.
 };

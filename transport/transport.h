@@ -54,6 +54,12 @@ constexpr std::uint32_t payload_offset(std::uint32_t bytes) {
   return bytes <= tiny_bytes ? sizeof(Head) : ring_unit_bytes;
 }
 
+// What a message takes of the ring.
+constexpr std::uint32_t message_units(std::uint32_t bytes) {
+  return static_cast<std::uint32_t>(
+      (std::uint64_t{payload_offset(bytes)} + bytes + ring_unit_bytes - 1) / ring_unit_bytes);
+}
+
 // A place for one tiny message that says itself that it has arrived, so that one cache line moves
 // between two cores where head and counter would be two.
 struct alignas(2 * ring_unit_bytes) Cell {

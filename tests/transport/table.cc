@@ -6,12 +6,14 @@
 #include "transport/shm/shm.h"
 #include "transport/tcp/tcp.h"
 #include "transport/trace/trace.h"
+#include "transport/ucx/ucx.h"
 
 namespace accl::test {
 
 std::vector<TransportRow> transport_rows() {
   return {
       {"tcp", true, [](const Geometry& geometry) { return make_tcp_transport(geometry); }},
+      {"ucx", true, [](const Geometry& geometry) { return make_ucx_transport(geometry); }},
       {"shm", false, [](const Geometry& geometry) { return make_shm_transport(geometry); }},
   };
 }

@@ -4,7 +4,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -58,17 +57,6 @@ void check_greeting(const Greeting& theirs, const Geometry& ours, Rank peer) {
 }
 
 }  // namespace
-
-Mapping::Mapping(std::size_t bytes) {
-  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
-    fail_system(fmt::format("tcp: cannot map {} bytes for messages", bytes), errno);
-  }
-  bytes_ = {static_cast<std::byte*>(memory), bytes};
-}
-
-Mapping::~Mapping() { ::munmap(bytes_.data(), bytes_.size()); }
 
 TcpEndpoint::TcpEndpoint(std::shared_ptr<Hub> hub, Rank peer, Fd socket)
     : hub_(std::move(hub)),

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "transport/lazy_memory.h"
 #include "transport/tcp/receiver.h"
 #include "transport/tcp/sender.h"
 #include "transport/tcp/tcp.h"
@@ -24,19 +25,6 @@ struct Hub {
   std::vector<TcpEndpoint*> endpoints;  // Those that finished, broken ones too.
   bool armed = false;
   bool news = false;  // Something changed outside of poll(): nobody may fall asleep over it.
-};
-
-// Anonymous memory that is there when it is touched.
-class Mapping {
- public:
-  explicit Mapping(std::size_t bytes);
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping();
-  std::span<std::byte> bytes() const { return bytes_; }
-
- private:
-  std::span<std::byte> bytes_;
 };
 
 class TcpEndpoint : public Endpoint {
@@ -74,7 +62,7 @@ class TcpEndpoint : public Endpoint {
   Fd socket_;
   std::unique_ptr<LaneState[]> lane_states_;
   std::span<LaneState> lanes_;
-  Mapping inbox_;
+  LazyMemory inbox_;
   Sender sender_;
   Receiver receiver_;
   bool watches_output_ = false;

@@ -44,11 +44,6 @@ struct DataFrame {
 };
 static_assert(sizeof(DataFrame) == 28);
 
-constexpr std::uint32_t message_units(std::uint32_t bytes) {
-  return static_cast<std::uint32_t>(
-      (std::uint64_t{payload_offset(bytes)} + bytes + ring_unit_bytes - 1) / ring_unit_bytes);
-}
-
 // A place in user memory where the payload of one coming message shall land.
 struct Expectation {
   enum class State : std::uint8_t { none, waiting, taken };
