@@ -65,7 +65,7 @@ class Connections {
   const ConnectionOptions options_;
   bool is_crowded_ = false;
   bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
-  std::unique_ptr<Transport> shm_, push_;  // The second: tcp or ucx, never both.
+  std::unique_ptr<Transport> shm_, push_;             // The second is tcp or ucx.
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
   std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.
 };

@@ -109,7 +109,7 @@ class EveryTransport : public ::testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transports, EveryTransport, ::testing::Values("shm", "tcp"));
+INSTANTIATE_TEST_SUITE_P(Transports, EveryTransport, ::testing::Values("shm", "tcp", "ucx"));
 
 TEST_P(EveryTransport, AlltoallvMovesBlocksOfAllSizes) {
   constexpr std::uint32_t size = 4;

@@ -62,7 +62,7 @@ TEST_P(Transports, AFlippedBitIsFound) {
   EXPECT_TRUE(rows[0][8] != "0" || rows[0][12] != "0") << outcome.out;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Transports, testing::Values("shm", "tcp"));
+INSTANTIATE_TEST_SUITE_P(All, Transports, testing::Values("shm", "tcp", "ucx"));
 
 class Collectives : public testing::TestWithParam<std::string> {};
 
@@ -169,9 +169,11 @@ bool eventually(const Condition& condition) {
 
 bool is_gone(pid_t pid) { return ::kill(pid, 0) != 0; }
 
-TEST(Launcher, NamesARankThatWasKilledAndEndsTheOthers) {
-  Invocation invocation(
-      perf_words({"allreduce", "--ranks", "3", "-b", "64K", "-e", "64K", "-N", "0"}));
+class Launcher : public testing::TestWithParam<std::string> {};
+
+TEST_P(Launcher, NamesARankThatWasKilledAndEndsTheOthers) {
+  Invocation invocation(perf_words({"allreduce", "--ranks", "3", "-b", "64K", "-e", "64K", "-N",
+                                    "0", "--transport", GetParam()}));
   ASSERT_TRUE(eventually([&] { return !rows_of(invocation.out_so_far()).empty(); }));
   const std::vector<pid_t> ranks = children_of(invocation.pid());
   ASSERT_EQ(ranks.size(), 3u);
@@ -185,6 +187,8 @@ TEST(Launcher, NamesARankThatWasKilledAndEndsTheOthers) {
   for (const pid_t rank : ranks) EXPECT_TRUE(is_gone(rank));
 }
 
+INSTANTIATE_TEST_SUITE_P(All, Launcher, testing::Values("auto", "tcp", "ucx"));
+
 std::string cores_of(pid_t pid) {
   for (const std::string& line :
        split(read_whole("/proc/" + std::to_string(pid) + "/status"), '\n')) {
@@ -193,7 +197,7 @@ std::string cores_of(pid_t pid) {
   return {};
 }
 
-TEST(Launcher, BindsRanksToCoresUnlessToldNot) {
+TEST(Launch, BindsRanksToCoresUnlessToldNot) {
   for (const std::string bind : {"core", "none"}) {
     Invocation invocation(perf_words(
         {"allreduce", "--ranks", "1", "-b", "64K", "-e", "64K", "-N", "0", "--bind", bind}));
@@ -207,7 +211,7 @@ TEST(Launcher, BindsRanksToCoresUnlessToldNot) {
   }
 }
 
-TEST(Launcher, NoRankOutlivesIt) {
+TEST(Launch, NoRankOutlivesIt) {
   Invocation invocation(
       perf_words({"allreduce", "--ranks", "3", "-b", "64K", "-e", "64K", "-N", "0"}));
   ASSERT_TRUE(eventually([&] { return children_of(invocation.pid()).size() == 3; }));
@@ -217,7 +221,7 @@ TEST(Launcher, NoRankOutlivesIt) {
   EXPECT_TRUE(eventually([&] { return std::ranges::all_of(ranks, is_gone); }));
 }
 
-TEST(Launcher, EndsARunThatTakesTooLong) {
+TEST(Launch, EndsARunThatTakesTooLong) {
   const Outcome outcome =
       run_perf({"allreduce", "--ranks", "2", "-b", "8", "-e", "8", "-N", "0", "-T", "1"});
   EXPECT_EQ(outcome.code, 1);

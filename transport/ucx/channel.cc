@@ -1,10 +1,12 @@
 // channel.cc - messages and releases, in both directions, once a channel is joined.
 #include "transport/ucx/channel.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "accl/base/assert.h"
+#include "accl/base/log.h"
 
 namespace accl::ucx {
 namespace {
@@ -155,10 +157,10 @@ ucs_status_t Channel::take(const Note& note, void* data, std::size_t bytes, bool
   if (is_good && is_data && bytes == note.head.bytes) place = inbox_.start(note, !is_at_peer);
   if (is_data && place == nullptr) is_good = false;
   if (!is_good) {
-    begin_end(fmt::format(
-        "it sent a message that cannot be (kind {:#x}, lane {}, {} bytes at {}, "
-        "from {} until {})",
-        static_cast<unsigned>(note.kind), note.lane, bytes, note.offset, note.from, note.until));
+    begin_end("it sent a message that cannot be");
+    log(LogLevel::info, "ucx: rank {}: kind {:#x}, lane {}, {} bytes at {}, from {} until {}",
+        index(peer_), static_cast<unsigned>(note.kind), note.lane, bytes, note.offset, note.from,
+        note.until);
     return UCS_OK;
   }
   if (!is_data) return UCS_OK;

@@ -53,6 +53,7 @@ class Channel {
   // --- The end ---------------------------------------------------------------------------------
 
   int meeting() const { return meeting_.get(); }
+  void close_meeting() { meeting_.reset(); }
   void read_meeting();  // Takes what the peer says there, and notices that it hung up.
   bool is_ending() const { return ending_since_.has_value() && !broken_; }
   bool broken() const { return broken_; }
@@ -90,6 +91,7 @@ class Channel {
   void refuse(ErrorKind kind, const std::string& text);
   void say(std::span<const std::byte> words);
   void take_words();
+  void hang_up(int error);
   void take_greeting();
   void connect();
   void take_farewell();
@@ -103,7 +105,7 @@ class Channel {
   bool take_release(Lane& lane, std::uint32_t position);
   ucs_status_t fetch(const Note& note, std::byte* place, void* data);
 
-  void begin_end(const std::string& reason);
+  void begin_end(const char* reason);  // A text that lasts.
   void conclude();
   bool is_all_read() const;
   bool has_all_of(const Farewell& farewell) const;
@@ -141,6 +143,7 @@ class Channel {
   std::uint32_t under_way_ = 0;
 
   std::optional<Clock::time_point> ending_since_;
+  const char* reason_ = nullptr;  // Words are made from it when it is over: they allocate.
   std::optional<Farewell> farewell_;
   bool broken_ = false;
   std::string failure_;

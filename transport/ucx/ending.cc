@@ -17,13 +17,15 @@ namespace {
 constexpr auto grace_with_farewell = std::chrono::milliseconds(1000);
 constexpr auto grace = std::chrono::milliseconds(50);
 
+constexpr const char* left = "closed by it";
+
 }  // namespace
 
 // Called from within UCX too, so it only takes notes; conclude() follows with the next poll().
-void Channel::begin_end(const std::string& reason) {
+void Channel::begin_end(const char* reason) {
   if (ending_since_) return;
   ending_since_ = Clock::now();
-  failure_ = fmt::format("connection to rank {}: {}", index(peer_), reason);
+  reason_ = reason;
   fabric_.news = true;
 }
 
@@ -36,7 +38,7 @@ void Channel::take_farewell() {
   farewell_.emplace();
   std::memcpy(&*farewell_, words_.data(), sizeof(Farewell));
   words_.clear();
-  begin_end("closed by it");
+  begin_end(left);
   if (farewell_->magic != greeting_magic) farewell_.reset();
   for (std::size_t i = 0; farewell_ && i < lanes_.size(); ++i) {
     static_cast<void>(take_release(lanes_[i], farewell_->lanes[i].freed));
@@ -66,11 +68,10 @@ void Channel::conclude() {
   const bool is_over =
       farewell_ ? has_all_of(*farewell_) || waited > grace_with_farewell : waited > grace;
   if (!is_over) return;
-  if (farewell_) failure_ = fmt::format("connection to rank {} closed by it", index(peer_));
+  failure_ = fmt::format("connection to rank {}: {}", index(peer_), farewell_ ? left : reason_);
   broken_ = true;
   fabric_.news = true;
   log(LogLevel::info, "ucx: {}", failure_);
-  meeting_.reset();
 }
 
 void Channel::flush() {
@@ -112,7 +113,7 @@ void Channel::leave(const Deadline& deadline) {
     say(std::as_bytes(std::span(&farewell, 1)));
   }
   stage_ = Stage::left;
-  meeting_.reset();
+  ::shutdown(meeting_.get(), SHUT_RDWR);
   close(deadline);
 }
 

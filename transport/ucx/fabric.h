@@ -33,7 +33,7 @@ class Fabric {
   // UCX has nothing left to do and will say so through event_fd() when it has.
   bool arm();
 
-  std::string words(ucs_status_t status) const { return api_.status_string(status); }
+  const char* words(ucs_status_t status) const { return api_.status_string(status); }
 
   std::uint32_t under_way = 0;  // Operations that UCX has not ended.
   bool armed = false;

@@ -85,7 +85,8 @@ void Channel::step_join() {
   read_meeting();
   if (stage_ == Stage::connecting && hello_came_ && is_flushed_ && !is_ready_) get_ready();
   // A peer that joined and died at once is joined first: what it sent counts.
-  if (stage_ != Stage::joined && ending_since_) refuse(ErrorKind::remote, "ucx: " + failure_);
+  if (stage_ != Stage::joined && ending_since_)
+    refuse(ErrorKind::remote, fmt::format("ucx: cannot join rank {}: {}", index(peer_), reason_));
 }
 
 void Channel::get_ready() {
@@ -103,18 +104,19 @@ void Channel::read_meeting() {
     const ssize_t came = ::recv(meeting_.get(), to, wanted > 0 ? wanted : 1, MSG_DONTWAIT);
     if (came < 0 && errno == EINTR) continue;
     if (came < 0 && errno == EAGAIN) return;
-    if (came <= 0) {
-      const std::string why =
-          came < 0 ? std::generic_category().message(errno) : "connection closed by it";
-      refuse(ErrorKind::remote,
-             fmt::format("ucx: rank {} left before it was joined: {}", index(peer_), why));
-      begin_end("closed by it");
-      return;
-    }
+    if (came <= 0) return hang_up(came < 0 ? errno : 0);
     if (wanted > 0) have_ += static_cast<std::size_t>(came);
     if (wanted > 0 && have_ == words_.size()) take_words();
     if (refusal_) return;
   }
+}
+
+void Channel::hang_up(int error) {
+  begin_end("closed by it");
+  if (stage_ == Stage::joined) return;
+  const std::string why = error != 0 ? std::generic_category().message(error) : reason_;
+  refuse(ErrorKind::remote,
+         fmt::format("ucx: rank {} left before it was joined: {}", index(peer_), why));
 }
 
 // What the socket said is whole: goes on to what must come next.

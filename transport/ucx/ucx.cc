@@ -58,6 +58,7 @@ class Hub {
   static ucs_status_t on_note(void* hub, const void* header, std::size_t header_bytes, void* data,
                               std::size_t bytes, const ucp_am_recv_param_t* param);
   void look_at_meetings();
+  void unwatch(Channel& channel);
   void set_timer(long in_ns);
 
   const Geometry geometry_;
@@ -127,17 +128,23 @@ void Hub::leave(std::uint32_t number) {
   for (const auto& one : channels_) one->inbox().forget_expectations();
   if (!farewell_) farewell_.emplace(options_.farewell);
   Channel& channel = *channels_[number];
-  // Closing would do, but for a forked child that may hold the socket too.
-  if (channel.meeting() >= 0) {
-    ::epoll_ctl(meetings_.get(), EPOLL_CTL_DEL, channel.meeting(), nullptr);
-  }
   channel.leave(*farewell_);
+  unwatch(channel);
+}
+
+// Closing would do, but for a forked child that may hold the socket too.
+void Hub::unwatch(Channel& channel) {
+  ::epoll_ctl(meetings_.get(), EPOLL_CTL_DEL, channel.meeting(), nullptr);
+  channel.close_meeting();
 }
 
 void Hub::poll() {
   if (++polls_ >= polls_per_look) look_at_meetings();
   fabric_.progress();
-  for (const auto& channel : channels_) channel->poll();
+  for (const auto& channel : channels_) {
+    channel->poll();
+    if (channel->broken() && channel->meeting() >= 0) unwatch(*channel);
+  }
   fabric_.news = false;  // Whoever polls looks at the counters afterwards.
 }
 
