@@ -14,7 +14,7 @@
 namespace accl {
 
 struct ConnectionOptions {
-  std::string transport = "auto";  // "auto": shm on one host, else tcp.
+  std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx.
   std::string fault;               // transport/fault; empty: none.
   std::uint64_t topic = 0;         // Of the communicator in its session.
 };
