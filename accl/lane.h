@@ -175,8 +175,7 @@ class Lane {
 
   std::uint32_t ring_units() const { return ring_bytes_ / ring_unit_bytes; }
   static std::uint32_t whole_bytes(std::uint32_t bytes) {
-    return (payload_offset(bytes) + bytes + ring_unit_bytes - 1) / ring_unit_bytes *
-           ring_unit_bytes;
+    return message_units(bytes) * ring_unit_bytes;
   }
   RingCursor start(RingCursor at, std::uint32_t bytes) const {
     const std::uint32_t whole = whole_bytes(bytes);
