@@ -248,6 +248,7 @@ void Group::bind_memory(const Call& call, Binding& binding) {
   }
   binding.input = user_buffer(input_base(call, self_), call.send);
   binding.output = user_buffer(output_base(call, self_), call.recv);
+  binding.is_in_place = binding.input.base == binding.output.base;
   if (call_bytes(call, size()) >= stream_bytes) binding.store = Store::stream;
 }
 
