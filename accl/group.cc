@@ -159,12 +159,15 @@ std::string Group::algorithm_for(const Call& call) const {
 }
 
 std::unique_ptr<Communicator> Group::split(int color, int key) {
+  // Everyone adds its own two numbers to zeros: every algorithm that a user may have asked for can
+  // allreduce, while some of them gather only among an even number of ranks.
   std::vector<std::int64_t> all(std::size_t{2} * size());
-  const std::int64_t mine[2] = {color, key};
-  run({.collective = Collective::allgather,
-       .send = mine,
+  all[2 * index(self_)] = color;
+  all[2 * index(self_) + 1] = key;
+  run({.collective = Collective::allreduce,
+       .send = all.data(),
        .recv = all.data(),
-       .count = 2,
+       .count = all.size(),
        .type = DataType::int64});
   const std::uint32_t number = ++splits_;
   if (color < 0) return nullptr;

@@ -312,6 +312,19 @@ TEST(Split, PartsAreCommunicatorsOfTheirOwnAndRunAtOnce) {
   });
 }
 
+// Halving-doubling gathers only among an even number of ranks.
+TEST(Split, WorksUnderEveryAlgorithm) {
+  for (const char* algorithm : {"ring", "hd", "bruck", "tree", "twolevel", "pairwise", "chain"}) {
+    CommunicatorOptions options;
+    options.algorithm = algorithm;
+    run_ranks(5, options, std::vector<int>(5, 0), [&](Communicator& comm) {
+      const auto rank = static_cast<int>(index(comm.rank()));
+      const auto part = comm.split(rank / 3, 0);
+      EXPECT_EQ(part->size(), rank < 3 ? 3u : 2u) << algorithm;
+    });
+  }
+}
+
 TEST(Abort, UnblocksTheThreadInsideACall) {
   const auto meeting = std::make_shared<Meeting>();
   auto session = std::make_shared<LocalSession>(meeting, Rank{0}, std::vector<int>{0, 0});
