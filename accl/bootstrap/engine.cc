@@ -161,7 +161,7 @@ void Engine::relink() {
 }
 
 void Engine::reach(std::uint32_t rank) {
-  if (rank != self_ && !has_link(rank)) dial(rank);
+  if (rank != self_ && !has_way(rank)) dial(rank);
 }
 
 void Engine::check_tree() {

@@ -94,7 +94,7 @@ class Engine final : private Council::Outside {
   void drop(LinkId id);
   void lost(LinkId id);
   void cannot_reach(std::uint32_t rank, int error);
-  bool has_link(std::uint32_t rank) const;
+  bool has_way(std::uint32_t rank) const;
   static void send(Link& link, const Packet& packet);
   void flush_links();
 
