@@ -45,7 +45,10 @@ Root::Root(Fd listener, const Secret& secret)
 
 Root::~Root() {
   stop_ = true;
-  reactor_.wake();
+  {
+    const std::lock_guard lock(end_mutex_);
+    if (!finished()) reactor_.wake();
+  }
   thread_.join();
 }
 
@@ -59,6 +62,9 @@ void Root::run() {
   }
   while (!clients_.empty()) drop(clients_.begin()->first);
   gate_->close();
+  // The root itself stays until the next one is opened, or the process ends.
+  const std::lock_guard lock(end_mutex_);
+  reactor_.close();
   finished_.store(true, std::memory_order_release);
 }
 

@@ -93,6 +93,7 @@ class Root {
   Clock::time_point deadline_{};
   Reactor::Timer timer_ = 0;
   bool done_ = false;
+  std::mutex end_mutex_;  // Of the reactor's end: whoever stops the root may come at any time.
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::atomic<bool> finished_{false};
