@@ -1,5 +1,7 @@
 #include "accl/group.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -16,6 +18,9 @@ namespace {
 
 // From here on output goes round the cache: it would push out the rings.
 constexpr std::size_t stream_bytes = 16u << 20;
+// A verdict is due in a second, on a host with many more ranks than cores somewhat later; this is
+// for a rank that is itself cut off from the others.
+constexpr Milliseconds longest_verdict{6000};
 
 Rank rank_in(std::span<const Rank> ranks, Rank in_session) {
   const auto at = std::ranges::find(ranks, in_session);
@@ -87,9 +92,31 @@ void Group::run_now(const Call& call) {
     drive();
     end();
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::invalid_argument) failed_ = error;
-    throw;
+    if (error.kind() == ErrorKind::invalid_argument) throw;
+    failed_ = settle(error);
+    throw *failed_;
   }
+}
+
+// What this rank gives for a failure from now on. What only this rank can know all others are told;
+// for the rest the verdict is awaited that all ranks give: a peer that closed its connection may
+// have done so because of a third one.
+Error Group::settle(const Error& error) {
+  if (watch_->failed()) return watch_->verdict();
+  if (error.kind() == ErrorKind::system || error.kind() == ErrorKind::invalid_usage) {
+    watch_->give_up(error.what());
+    return error;
+  }
+  const Deadline deadline(longest_verdict);
+  pollfd wait{.fd = watch_->event_fd(), .events = POLLIN, .revents = 0};
+  while (!watch_->failed() && !deadline.passed()) ::poll(&wait, 1, deadline.left_ms());
+  return watch_->failed() ? watch_->verdict() : error;
+}
+
+void Group::open(Route& route) {
+  connections_.open(route.ranks, *watch_);
+  for (const Rank rank : route.ranks) route.peers.push_back(connections_.lanes(rank));
+  route.is_open = true;
 }
 
 void Group::begin(const Call& call) {
@@ -100,9 +127,11 @@ void Group::begin(const Call& call) {
     return;
   }
   is_bound_ = false;
-  Route& route = routes_.find(call, expected_transport(), connections_);
+  Route& route = routes_.find(call, expected_transport());
   current_ = &route;
+  // Before connections open: where one does not, the others must see which call we are in.
   publish(call, route);
+  if (!route.is_open) open(route);
   const Binding binding = bind(call, route);
   executor_.begin(binding);
   // A shared buffer is looked up anew each time: it may have been freed.
