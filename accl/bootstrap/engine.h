@@ -73,8 +73,10 @@ class Engine final : private Council::Outside {
   void reach(std::uint32_t rank) override;
   bool is_running(std::uint32_t rank) override;
 
-  // The thread: one round is events, posted work, the council's clock, then sending.
+  // The thread: first the neighbours; then one round is events, posted work, the council's clock,
+  // then sending.
   void run();
+  void begin();
   void step();
   void run_posted();
   void say_goodbye();
