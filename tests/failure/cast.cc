@@ -171,9 +171,9 @@ std::vector<std::string> litter() {
     std::error_code hidden;
     for (const auto& entry : std::filesystem::directory_iterator(folder, hidden)) {
       const std::string name = entry.path().filename();
-      // Scratch folders of other tests are theirs to remove.
-      const bool is_test = name.starts_with("accl-perf-test") || name.starts_with("accl-install");
-      if (name.find("accl") != std::string::npos && !is_test) names.push_back(entry.path());
+      // Folders are other tests' scratch, which they remove.
+      const bool is_ours = name.find("accl") != std::string::npos && !entry.is_directory(hidden);
+      if (is_ours) names.push_back(entry.path());
     }
   }
   return names;

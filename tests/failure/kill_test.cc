@@ -57,7 +57,10 @@ void expect_verdict(Crew& crew, const Blow& blow, std::int64_t due_ms, const std
         << what << ": rank " << rank << ": " << ending.text;
     EXPECT_LE(ending.at_ms, due_ms) << what << ": rank " << rank << " was " << ending.at_ms - due_ms
                                     << " ms late: " << ending.text;
-    EXPECT_EQ(ending.left_open, 0) << what << ": rank " << rank;
+    // A root whose start failed stays a while, to tell those who come late.
+    const bool is_root = rank == 0 && (ending.text.find("joining") != std::string::npos ||
+                                       ending.text.find("did not come") != std::string::npos);
+    EXPECT_LE(ending.left_open, is_root ? 3 : 0) << what << ": rank " << rank;
   }
 }
 
