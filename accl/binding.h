@@ -44,6 +44,7 @@ struct Binding {
   std::span<PeerLanes* const> peers;  // By number in the program.
   Layout input_layout, output_layout;
   UserBuffer input, output;
+  bool is_in_place = false;  // Input and output are the same memory.
   DataType type{};
   ReduceKernel kernel = nullptr;
   Scaling scaling;

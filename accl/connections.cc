@@ -1,8 +1,11 @@
 #include "accl/connections.h"
 
+#include <poll.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
@@ -26,6 +29,27 @@ std::size_t usable_cores() {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
   return static_cast<std::size_t>(CPU_COUNT(&cores));
+}
+
+// A peer's greeting is awaited where a verdict ends the wait: the peer may be well and itself in
+// vain wait for somebody who has died.
+void await_greeting(int socket, const Deadline& deadline, const Watch& watch) {
+  std::array<pollfd, 2> wanted{pollfd{socket, POLLIN, 0}, pollfd{watch.event_fd(), POLLIN, 0}};
+  while (::poll(wanted.data(), wanted.size(), deadline.left_ms()) < 0 && errno == EINTR) {
+  }
+  if (watch.failed()) throw watch.verdict();
+}
+
+// Runs what needs this peer; where it fails because of the peer, the watch is told.
+template <class Body>
+void reporting(Rank peer, Watch& watch, Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::remote) watch.report_broken(peer, error.what());
+    if (error.kind() == ErrorKind::timeout) watch.report_timeout(peer);
+    throw;
+  }
 }
 
 }  // namespace
@@ -96,30 +120,57 @@ std::unique_ptr<Transport> Connections::make_push() const {
   return make_tcp_transport(geometry());
 }
 
-void Connections::open(std::span<const Rank> peers) {
+std::vector<Rank> Connections::not_joined(std::span<const Rank> peers) const {
   std::vector<Rank> wanted;
   for (const Rank peer : peers) {
     const bool is_new = peers_[index(peer)] == nullptr && std::ranges::count(wanted, peer) == 0;
     if (is_new && peer != self_) wanted.push_back(peer);
   }
+  return wanted;
+}
+
+void Connections::open(std::span<const Rank> peers, Watch& watch) {
+  const std::vector<Rank> wanted = not_joined(peers);
   if (wanted.empty()) return;
   const Deadline deadline(session_.timeout());
-  std::vector<Rank> in_session;
-  for (const Rank peer : wanted) in_session.push_back(ranks_[index(peer)]);
-  const MeetOver over = options_.transport == "tcp" ? MeetOver::network : MeetOver::nearest;
-  std::vector<Fd> sockets = session_.meet(in_session, options_.topic, deadline, over);
+  std::vector<Fd> sockets = meet(wanted, deadline, watch);
+  std::vector<int> numbers;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
-    endpoints_[index(wanted[i])] = transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
+    numbers.push_back(sockets[i].get());
+    reporting(wanted[i], watch, [&] {
+      endpoints_[index(wanted[i])] =
+          transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
+    });
   }
+  // All greetings before the first finish(), which may read those of others, too.
+  for (const int socket : numbers) await_greeting(socket, deadline, watch);
   for (const Rank peer : wanted) {
-    Endpoint& endpoint = *endpoints_[index(peer)];
-    endpoint.finish(deadline);
-    auto lanes = std::make_unique<PeerLanes>();
-    lanes->rank = peer;
-    lanes->width = most_lanes;
-    for (std::uint32_t i = 0; i < most_lanes; ++i) lanes->lanes[i] = Lane(endpoint, i, geometry());
-    peers_[index(peer)] = std::move(lanes);
+    reporting(peer, watch, [&] { join(peer, deadline); });
   }
+}
+
+std::vector<Fd> Connections::meet(std::span<const Rank> peers, const Deadline& deadline,
+                                  Watch& watch) {
+  std::vector<Rank> in_session;
+  for (const Rank peer : peers) in_session.push_back(ranks_[index(peer)]);
+  const MeetOver over = options_.transport == "tcp" ? MeetOver::network : MeetOver::nearest;
+  try {
+    return session_.meet(in_session, options_.topic, deadline, over);
+  } catch (const Missing& missing) {
+    const auto at = std::ranges::find(in_session, missing.rank()) - in_session.begin();
+    watch.report_timeout(peers[static_cast<std::size_t>(at)]);
+    throw;
+  }
+}
+
+void Connections::join(Rank peer, const Deadline& deadline) {
+  Endpoint& endpoint = *endpoints_[index(peer)];
+  endpoint.finish(deadline);
+  auto lanes = std::make_unique<PeerLanes>();
+  lanes->rank = peer;
+  lanes->width = most_lanes;
+  for (std::uint32_t i = 0; i < most_lanes; ++i) lanes->lanes[i] = Lane(endpoint, i, geometry());
+  peers_[index(peer)] = std::move(lanes);
 }
 
 std::string Connections::names() const {

@@ -9,6 +9,7 @@
 #include "accl/base/clock.h"
 #include "accl/binding.h"
 #include "accl/bootstrap/session.h"
+#include "accl/bootstrap/watch.h"
 #include "transport/transport.h"
 
 namespace accl {
@@ -27,8 +28,9 @@ class Connections {
               const ConnectionOptions& options);
   ~Connections();
 
-  // Joins the ranks not joined yet; each of them must do so too. Throws Error naming a rank.
-  void open(std::span<const Rank> peers);
+  // Joins the ranks not joined yet; each of them must do so too. Throws the verdict of `watch`
+  // where there is one; else an Error naming a rank, after reporting that rank to `watch`.
+  void open(std::span<const Rank> peers, Watch& watch);
   PeerLanes* lanes(Rank peer) { return peers_[index(peer)].get(); }
 
   std::uint32_t ring_bytes() const { return geometry().ring_bytes; }
@@ -53,6 +55,9 @@ class Connections {
   std::unique_ptr<Region> share(const Memory& memory);
 
  private:
+  std::vector<Rank> not_joined(std::span<const Rank> peers) const;
+  std::vector<Fd> meet(std::span<const Rank> peers, const Deadline& deadline, Watch& watch);
+  void join(Rank peer, const Deadline& deadline);
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
   bool is_local(Rank peer) const;

@@ -125,7 +125,7 @@ bool Executor::is_drained(Fiber& fiber, const Operation& operation) {
   const Program& program = *binding_.program;
   for (std::uint32_t i = operation.drains_begin; i < operation.drains_end; ++i) {
     const std::uint32_t send = program.drains[i];
-    if (!is_left(fiber, send)) return block(program.sends[send]);
+    if (!fiber.marks[send].is_viewed && !is_left(fiber, send)) return block(program.sends[send]);
   }
   return true;
 }
@@ -205,7 +205,7 @@ Executor::Slots Executor::open_slots(Fiber& fiber, const Operation& operation) {
   if (count == 0 || count > Slots{}.at.size()) return {};
   for (std::uint32_t i = operation.sends_begin; i < operation.sends_end; ++i) {
     Lane& to = lane(fiber, binding_.program->sends[i]);
-    if (!to.is_pull() || is_viewable(to, operation.target, fiber.bytes)) return {};
+    if (!to.is_pull() || is_viewable(fiber, i, operation.target)) return {};
     if (!to.has_room(fiber.bytes)) return {};
   }
   Slots slots;

@@ -52,7 +52,9 @@ class Executor {
   void tell();
 
  private:
-  // A send that may still read user memory.
+  // A send that may still read user memory. A peer reads in place only what no later operation
+  // writes: so nobody but the end of a slice waits for a peer to have read, and no circle of ranks
+  // can wait for each other's reading.
   struct Mark {
     std::uint32_t position = 0;
     bool is_viewed = false;   // The peer reads it in place.
@@ -119,7 +121,7 @@ class Executor {
   bool send_push(Fiber& fiber, Lane& lane, const Slice& source);
   std::span<const std::span<const std::byte>> gather(Fiber& fiber, const Slice& source);
   void pack(Fiber& fiber, const Slice& source, std::byte* to);
-  bool is_viewable(Lane& lane, const Slice& source, std::uint32_t bytes) const;
+  bool is_viewable(Fiber& fiber, std::uint32_t send, const Slice& source);
   bool must_scale(const Slice& slice) const {
     return binding_.scaling.is_on && slice.buffer == Buffer::input;
   }

@@ -1,5 +1,7 @@
 #include "accl/group.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -16,6 +18,9 @@ namespace {
 
 // From here on output goes round the cache: it would push out the rings.
 constexpr std::size_t stream_bytes = 16u << 20;
+// A verdict is due in a second, on a host with many more ranks than cores somewhat later; this is
+// for a rank that is itself cut off from the others.
+constexpr Milliseconds longest_verdict{6000};
 
 Rank rank_in(std::span<const Rank> ranks, Rank in_session) {
   const auto at = std::ranges::find(ranks, in_session);
@@ -98,41 +103,66 @@ void Group::run_now(const Call& call) {
     drive();
     end();
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::invalid_argument) failed_ = error;
-    throw;
+    if (error.kind() == ErrorKind::invalid_argument) throw;
+    failed_ = settle(error);
+    throw *failed_;
   }
+}
+
+// What this rank gives for a failure from now on. What only this rank can know all others are told;
+// for the rest the verdict is awaited that all ranks give: a peer that closed its connection may
+// have done so because of a third one.
+Error Group::settle(const Error& error) {
+  if (watch_->failed()) return watch_->verdict();
+  if (error.kind() == ErrorKind::system || error.kind() == ErrorKind::invalid_usage) {
+    watch_->give_up(error.what());
+    return error;
+  }
+  const Deadline deadline(longest_verdict);
+  pollfd wait{.fd = watch_->event_fd(), .events = POLLIN, .revents = 0};
+  while (!watch_->failed() && !deadline.passed()) ::poll(&wait, 1, deadline.left_ms());
+  return watch_->failed() ? watch_->verdict() : error;
+}
+
+void Group::open(Route& route) {
+  connections_.open(route.ranks, *watch_);
+  for (const Rank rank : route.ranks) route.peers.push_back(connections_.lanes(rank));
+  route.is_open = true;
 }
 
 void Group::begin(const Call& call) {
   if (watch_->failed()) throw watch_->verdict();
-  if (Straight* const straight = straights_.find(call)) return begin_straight(call, *straight);
+  if (Straight* const straight = straights_.find(call)) {
+    is_bound_ = false;
+    current_ = &straight->route();
+    publish(call, *current_);
+    return begin_straight(call, *straight);
+  }
   if (is_bound_ && is_same(call, bound_call_)) {
     publish(call, *current_);
     executor_.begin_again(tag_of(call, bound_shape_));
     return;
   }
   is_bound_ = false;
-  Route& route = routes_.find(call, expected_transport(), connections_);
-  const std::uint64_t shape = shape_of(call, route);
+  Route& route = routes_.find(call, expected_transport());
+  current_ = &route;
+  // Before connections open: where one does not, the others must see which call we are in.
+  publish(call, route);
+  if (!route.is_open) open(route);
+  bound_shape_ = shape_of(call, route);
   Binding binding = bind(call, route);
-  if (auto straight = Straight::make(call, route, binding, shape)) {
+  if (auto straight = Straight::make(call, route, binding, bound_shape_)) {
     held_.clear();  // It copies, so nobody looks at the user's memory.
     return begin_straight(call, *straights_.add(call, std::move(straight)));
   }
-  current_ = &route;
-  publish(call, route);
-  binding.tag = tag_of(call, shape);
+  binding.tag = tag_of(call, bound_shape_);
   executor_.begin(binding);
   // A shared buffer is looked up anew each time: it may have been freed.
   is_bound_ = held_.empty() && call.collective != Collective::alltoallv;
   bound_call_ = call;
-  bound_shape_ = shape;
 }
 
 void Group::begin_straight(const Call& call, Straight& straight) {
-  is_bound_ = false;
-  current_ = &straight.route();
-  publish(call, *current_);
   straight.begin(call.send, call.recv, tag_of(call, straight.shape()));
   executor_.begin(straight);
 }
@@ -186,12 +216,15 @@ std::string Group::algorithm_for(const Call& call) const {
 }
 
 std::unique_ptr<Communicator> Group::split(int color, int key) {
+  // Everyone adds its own two numbers to zeros: every algorithm that a user may have asked for can
+  // allreduce, while some of them gather only among an even number of ranks.
   std::vector<std::int64_t> all(std::size_t{2} * size());
-  const std::int64_t mine[2] = {color, key};
-  run({.collective = Collective::allgather,
-       .send = mine,
+  all[2 * index(self_)] = color;
+  all[2 * index(self_) + 1] = key;
+  run({.collective = Collective::allreduce,
+       .send = all.data(),
        .recv = all.data(),
-       .count = 2,
+       .count = all.size(),
        .type = DataType::int64});
   const std::uint32_t number = ++splits_;
   if (color < 0) return nullptr;
@@ -276,6 +309,7 @@ void Group::bind_memory(const Call& call, Binding& binding) {
   }
   binding.input = user_buffer(input_base(call, self_), call.send);
   binding.output = user_buffer(output_base(call, self_), call.recv);
+  binding.is_in_place = binding.input.base == binding.output.base;
   if (call_bytes(call, size()) >= stream_bytes) binding.store = Store::stream;
 }
 

@@ -58,6 +58,8 @@ class Group final : public Communicator {
   void run_now(const Call& call);
   void begin(const Call& call);
   void begin_straight(const Call& call, Straight& straight);
+  void open(Route& route);
+  Error settle(const Error& error);
   void end();
   void drive();
   bool drive_some();
@@ -76,7 +78,7 @@ class Group final : public Communicator {
   void begin_next();
   void drive_pending();
   bool step_pending();
-  void wait_pending();
+  bool wait_pending();
   void end_next(std::optional<Error> error);
   void serve();
 

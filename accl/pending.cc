@@ -113,7 +113,7 @@ bool Group::step_pending() {
 }
 
 void Group::end_next(std::optional<Error> error) {
-  if (error && error->kind() != ErrorKind::invalid_argument) failed_ = error;
+  if (error && error->kind() != ErrorKind::invalid_argument) failed_ = error = settle(*error);
   const auto ended = pending_.front();
   pending_.pop_front();
   is_begun_ = false;
@@ -131,8 +131,7 @@ void Group::serve() {
     begin_next();
     bool ended = !is_begun_;
     for (int i = 0; i < rounds_between_looks && !ended && waiters_.load() == 0; ++i) {
-      ended = step_pending();
-      if (!ended) wait_pending();
+      ended = step_pending() || wait_pending();
     }
     lock.unlock();
     std::this_thread::yield();  // Whoever waits for the lock gets it.
@@ -140,12 +139,14 @@ void Group::serve() {
   }
 }
 
-// Waits a little for the call in the executor, as a driver does.
-void Group::wait_pending() {
+// Waits a little for the call in the executor, as a driver does; true when it ended.
+bool Group::wait_pending() {
   try {
     idle_.wait(current_->peers);
+    return false;
   } catch (const Error& error) {
     end_next(error);
+    return true;
   }
 }
 

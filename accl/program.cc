@@ -118,6 +118,7 @@ class Lowering {
     }
     note_in_flight(step.source, static_cast<std::uint32_t>(program_.sends.size()));
     program_.sends.push_back(number_of(step.peer));
+    program_.is_overwritten.push_back(false);
     program_.operations.back().sends_end = static_cast<std::uint32_t>(program_.sends.size());
   }
 
@@ -164,6 +165,7 @@ class Lowering {
       for (const std::uint32_t send : chunks[c]) {
         std::uint32_t& known = latest[program_.sends[send]];
         known = std::max(known, send);
+        program_.is_overwritten[send] = true;
       }
     }
     operation.drains_begin = static_cast<std::uint32_t>(program_.drains.size());

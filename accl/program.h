@@ -36,6 +36,7 @@ struct Program {
   std::vector<Position> peers;         // By first use.
   std::vector<std::uint32_t> sends;    // Peer numbers.
   std::vector<std::uint32_t> drains;   // Indices of `sends` that must have left before the write.
+  std::vector<bool> is_overwritten;    // By send: a later operation writes what it reads.
   std::vector<std::uint32_t> scratch;  // Scratch chunks that need memory, by scratch_place.
   std::vector<std::uint32_t> scratch_place;  // Scratch chunk -> index in `scratch`, or no_place.
   std::uint32_t chunks = 1;

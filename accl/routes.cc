@@ -80,12 +80,12 @@ Routes::Key Routes::key_of(const Call& call) const {
           .from = call.from};
 }
 
-Route& Routes::find(const Call& call, std::string_view transport, Connections& connections) {
+Route& Routes::find(const Call& call, std::string_view transport) {
   const Key key = key_of(call);
   if (last_ != nullptr && key == last_key_) return *last_;
   auto known = std::ranges::find(routes_, key, &std::pair<Key, std::unique_ptr<Route>>::first);
   if (known == routes_.end()) {
-    routes_.emplace_back(key, make(call, transport, connections));
+    routes_.emplace_back(key, make(call, transport));
     known = routes_.end() - 1;
   }
   last_key_ = key;
@@ -110,8 +110,7 @@ Choice Routes::choose(const Call& call, std::string_view transport) const {
   return table_.settings_for(options_.algorithm, call.collective, size_, rounded, transport);
 }
 
-std::unique_ptr<Route> Routes::make(const Call& call, std::string_view transport,
-                                    Connections& connections) {
+std::unique_ptr<Route> Routes::make(const Call& call, std::string_view transport) {
   auto route = std::make_unique<Route>();
   route->choice = choose(call, transport);
   route->algorithm = find_algorithm(call.collective, route->choice.algorithm);
@@ -120,12 +119,9 @@ std::unique_ptr<Route> Routes::make(const Call& call, std::string_view transport
   } else {
     route->program = program_for(call, *route->algorithm);
   }
-  std::vector<Rank> ranks;
   for (const Position peer : route->program->peers) {
-    ranks.push_back(is_point_to_point(call) ? Rank{index(peer)} : seating_.rank_at(peer));
+    route->ranks.push_back(is_point_to_point(call) ? Rank{index(peer)} : seating_.rank_at(peer));
   }
-  connections.open(ranks);
-  for (const Rank rank : ranks) route->peers.push_back(connections.lanes(rank));
   return route;
 }
 

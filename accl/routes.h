@@ -16,7 +16,9 @@ struct Route {
   const Algorithm* algorithm = nullptr;
   Choice choice;
   std::shared_ptr<const Program> program;
-  std::vector<PeerLanes*> peers;  // By number in the program.
+  std::vector<Rank> ranks;        // Of the peers, by number in the program.
+  std::vector<PeerLanes*> peers;  // Likewise, once they are joined.
+  bool is_open = false;
 };
 
 // How the seats of a plan are taken by ranks.
@@ -37,8 +39,8 @@ class Routes {
   Routes(Rank self, std::uint32_t size, std::uint32_t ranks_per_host,
          const CommunicatorOptions& options, SelectionTable table);
 
-  // Opens connections the program needs and are not there yet.
-  Route& find(const Call& call, std::string_view transport, Connections& connections);
+  // A new route is not open: its peers are yet to be joined.
+  Route& find(const Call& call, std::string_view transport);
   Choice choose(const Call& call, std::string_view transport) const;
   const Seating& seating() const { return seating_; }
 
@@ -52,8 +54,7 @@ class Routes {
     friend bool operator==(const Key&, const Key&) = default;
   };
   Key key_of(const Call& call) const;
-  std::unique_ptr<Route> make(const Call& call, std::string_view transport,
-                              Connections& connections);
+  std::unique_ptr<Route> make(const Call& call, std::string_view transport);
   std::shared_ptr<const Program> program_for(const Call& call, const Algorithm& algorithm);
 
   const Rank self_;

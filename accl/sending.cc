@@ -16,7 +16,7 @@ bool Executor::send(Fiber& fiber, const Operation& operation) {
     Lane& to = lane(fiber, peer);
     if (!to.has_room(fiber.bytes)) return block(peer);
     bool done = false;
-    if (is_viewable(to, source, fiber.bytes)) {
+    if (is_viewable(fiber, fiber.send, source)) {
       done = send_viewed(fiber, to, source);
     } else {
       done = to.is_pull() ? send_pull(fiber, to, source) : send_push(fiber, to, source);
@@ -26,11 +26,16 @@ bool Executor::send(Fiber& fiber, const Operation& operation) {
   return true;
 }
 
-bool Executor::is_viewable(Lane& lane, const Slice& source, std::uint32_t bytes) const {
-  if (bytes < viewed_bytes || source.buffer == Buffer::scratch || must_scale(source)) return false;
-  const UserBuffer& buffer = source.buffer == Buffer::input ? binding_.input : binding_.output;
-  return buffer.is_shared && lane.is_pull() && places(fibers_[0]).is_contiguous(source) &&
-         lane.endpoint().is_viewable();
+bool Executor::is_viewable(Fiber& fiber, std::uint32_t send, const Slice& source) {
+  const bool is_input = source.buffer == Buffer::input;
+  const UserBuffer& buffer = is_input ? binding_.input : binding_.output;
+  if (!buffer.is_shared || fiber.bytes < viewed_bytes || source.buffer == Buffer::scratch ||
+      must_scale(source)) {
+    return false;
+  }
+  if (binding_.program->is_overwritten[send] && (!is_input || binding_.is_in_place)) return false;
+  Lane& to = lane(fiber, binding_.program->sends[send]);
+  return to.is_pull() && places(fiber).is_contiguous(source) && to.endpoint().is_viewable();
 }
 
 bool Executor::send_viewed(Fiber& fiber, Lane& lane, const Slice& source) {

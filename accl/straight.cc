@@ -30,7 +30,8 @@ std::unique_ptr<Straight> Straight::make(const Call& call, Route& route, const B
 
 bool Straight::flatten(const Binding& binding) {
   const Program& program = *binding.program;
-  if (binding.scaling.is_on || binding.divide_by != 0 || program.operations.size() > most_steps ||
+  if (call_.collective == Collective::alltoallv || binding.scaling.is_on ||
+      binding.divide_by != 0 || program.operations.size() > most_steps ||
       std::max(binding.input_layout.slices(), binding.output_layout.slices()) != 1 ||
       std::ranges::any_of(binding.peers,
                           [](PeerLanes* peer) { return !peer->lanes[0].is_pull(); })) {

@@ -22,8 +22,8 @@ constexpr std::uint32_t straight_bytes = 8192;
 
 class Straight {
  public:
-  // Flattens one call. Null where it does not fit: several slices, a scaled or divided input,
-  // larger messages, or a peer over a push transport.
+  // Flattens one call. Null where it does not fit: several slices, sizes that each call brings anew
+  // (alltoallv), a scaled or divided input, larger messages, or a peer over a push transport.
   static std::unique_ptr<Straight> make(const Call& call, Route& route, const Binding& binding,
                                         std::uint64_t shape);
 

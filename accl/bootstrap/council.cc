@@ -160,7 +160,16 @@ void Council::complain(std::uint64_t topic, std::span<const std::uint32_t> ranks
 void Council::abort(std::uint64_t topic, std::span<const std::uint32_t> ranks, Time now) {
   const Ranks list(ranks.begin(), ranks.end());
   const std::uint32_t position = own_position(list).value_or(self_);
-  learn(AbortFact{topic, list, label(members_[self_], position) + " called abort"}, 0, now);
+  const std::string text = label(members_[self_], position) + " called abort";
+  learn(AbortFact{topic, list, ErrorKind::aborted, text}, 0, now);
+}
+
+void Council::give_up(std::uint64_t topic, std::span<const std::uint32_t> ranks,
+                      const std::string& reason, Time now) {
+  const Ranks list(ranks.begin(), ranks.end());
+  const std::uint32_t position = own_position(list).value_or(self_);
+  const std::string text = fmt::format("{} failed: {}", label(members_[self_], position), reason);
+  learn(AbortFact{topic, list, ErrorKind::remote, text}, 0, now);
 }
 
 bool Council::busy() const { return !deaths_.empty() || !aborts_.empty() || !inquiries_.empty(); }
@@ -195,7 +204,7 @@ bool Council::decide_deaths(Time now) {
 bool Council::decide_abort(Time now) {
   for (const auto& [topic, abort] : aborts_) {
     if (now < abort.since + turn * lower_present(abort.fact.ranks)) continue;
-    issue(Verdict{ErrorKind::aborted, {}, topic, abort.fact.text}, now);
+    issue(Verdict{abort.fact.kind, {}, topic, abort.fact.text}, now);
     return true;
   }
   return false;

@@ -58,6 +58,9 @@ class Council {
   void complain(std::uint64_t topic, std::span<const std::uint32_t> ranks, const Report& report,
                 Time now);
   void abort(std::uint64_t topic, std::span<const std::uint32_t> ranks, Time now);
+  // This rank failed in a way that no other can see.
+  void give_up(std::uint64_t topic, std::span<const std::uint32_t> ranks, const std::string& reason,
+               Time now);
 
   // Call it every few milliseconds while busy().
   void tick(Time now);

@@ -69,17 +69,25 @@ void Engine::post(Work work) {
 }
 
 void Engine::run() {
-  for (const std::uint32_t rank : neighbours_) {
-    watch_process(rank);
-    if (rank < self_) dial(rank);
-  }
-  check_tree();
-  flush_links();
+  begin();
   while (!stop_) step();
   // An abort that was posted just before the end must still go out.
   run_posted();
   council_.tick(Clock::now());
   say_goodbye();
+}
+
+void Engine::begin() {
+  try {
+    for (const std::uint32_t rank : neighbours_) {
+      watch_process(rank);
+      if (rank < self_) dial(rank);
+    }
+    check_tree();
+    flush_links();
+  } catch (const Error& error) {
+    tree_failed(error.what());
+  }
 }
 
 void Engine::step() {
@@ -161,7 +169,7 @@ void Engine::relink() {
 }
 
 void Engine::reach(std::uint32_t rank) {
-  if (rank != self_ && !has_link(rank)) dial(rank);
+  if (rank != self_ && !has_way(rank)) dial(rank);
 }
 
 void Engine::check_tree() {

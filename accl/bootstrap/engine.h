@@ -73,8 +73,10 @@ class Engine final : private Council::Outside {
   void reach(std::uint32_t rank) override;
   bool is_running(std::uint32_t rank) override;
 
-  // The thread: one round is events, posted work, the council's clock, then sending.
+  // The thread: first the neighbours; then one round is events, posted work, the council's clock,
+  // then sending.
   void run();
+  void begin();
   void step();
   void run_posted();
   void say_goodbye();
@@ -94,7 +96,7 @@ class Engine final : private Council::Outside {
   void drop(LinkId id);
   void lost(LinkId id);
   void cannot_reach(std::uint32_t rank, int error);
-  bool has_link(std::uint32_t rank) const;
+  bool has_way(std::uint32_t rank) const;
   static void send(Link& link, const Packet& packet);
   void flush_links();
 

@@ -53,7 +53,7 @@ void write_body(Writer& writer, const GoneFact& fact) {
 void write_body(Writer& writer, const AbortFact& fact) {
   writer.number(fact.topic);
   write(writer, fact.ranks);
-  writer.text(fact.text);
+  writer.number(static_cast<std::uint8_t>(fact.kind)).text(fact.text);
 }
 
 void write_body(Writer& writer, const InquiryFact& fact) {
@@ -90,6 +90,7 @@ AbortFact read_abort(Reader& reader) {
   AbortFact fact;
   fact.topic = reader.number<std::uint64_t>();
   fact.ranks = read_ranks(reader);
+  fact.kind = static_cast<ErrorKind>(reader.number<std::uint8_t>());
   fact.text = reader.text();
   return fact;
 }

@@ -64,9 +64,11 @@ struct GoneFact {
   Gone how = Gone::no;
 };
 
+// A rank ends a communicator: its user asked for it, or it cannot go on.
 struct AbortFact {
   std::uint64_t topic = 0;
   std::vector<std::uint32_t> ranks;  // World ranks by rank in the communicator.
+  ErrorKind kind = ErrorKind::aborted;
   std::string text;
 };
 

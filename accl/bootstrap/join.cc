@@ -22,6 +22,7 @@ namespace {
 
 constexpr Milliseconds retry_interval{30};
 constexpr Milliseconds last_word{1000};  // How much longer than ours the root's time-out may last.
+constexpr Milliseconds farewell{600};    // Of a root whose start failed; its rank waits that long.
 constexpr std::size_t version_limit = 256;
 
 void check(const JoinOptions& options) {
@@ -94,6 +95,12 @@ Address own_address(const RootPlace& place, int socket) {
   return address;
 }
 
+Address address_of(const Fd& listener) {
+  const Address address = local_address(listener.get());
+  if (address.family() == AF_UNSPEC) fail_system("a socket that does not tell its address", errno);
+  return address;
+}
+
 [[noreturn]] void fail_joining(const RootPlace& place, const FrameSocket& socket,
                                const Deadline& deadline, const std::string& doing) {
   const std::string root = place.address.text();
@@ -105,18 +112,32 @@ Address own_address(const RootPlace& place, int socket) {
        root, doing);
 }
 
-// The payload of a frame of this type. A refusal is thrown in the root's words.
+// A refusal is thrown in the root's words.
+[[noreturn]] void fail_with(const Frame& frame, const RootPlace& place) {
+  if (frame.type != FrameType::refused) {
+    fail(ErrorKind::remote, "the root at {} speaks another protocol", place.address.text());
+  }
+  Reader reader(frame.payload);
+  const auto kind = static_cast<ErrorKind>(reader.number<std::uint8_t>());
+  throw Error(kind, std::string(frame.payload.substr(1)));
+}
+
+// Whether the root only asked if we are there; it is told.
+bool is_answered(FrameSocket& socket, const Frame& frame) {
+  if (frame.type != FrameType::ask) return false;
+  socket.queue(make_packet(FrameType::here, ""));
+  return true;
+}
+
+// The payload of a frame of this type.
 std::string expect_frame(FrameSocket& socket, FrameType type, const RootPlace& place,
                          const Deadline& deadline, const std::string& doing) {
-  const std::optional<Frame> frame = socket.wait_frame(deadline);
-  if (!frame) fail_joining(place, socket, deadline, doing);
-  if (frame->type == FrameType::refused) {
-    Reader reader(frame->payload);
-    const auto kind = static_cast<ErrorKind>(reader.number<std::uint8_t>());
-    throw Error(kind, std::string(frame->payload.substr(1)));
-  }
-  if (frame->type != type)
-    fail(ErrorKind::remote, "the root at {} speaks another protocol", place.address.text());
+  std::optional<Frame> frame;
+  do {
+    frame = socket.wait_frame(deadline);
+    if (!frame) fail_joining(place, socket, deadline, doing);
+  } while (is_answered(socket, *frame));
+  if (frame->type != type) fail_with(*frame, place);
   return std::string(frame->payload);
 }
 
@@ -128,8 +149,12 @@ void wait_for_tree(const Engine& engine, FrameSocket& socket, const RootPlace& p
     pollfd waits[2] = {{engine.tree_event(), POLLIN, 0}, {socket.fd(), POLLIN, 0}};
     static_cast<void>(poll(waits, 2, deadline.left_ms()));
     if (waits[1].revents != 0) {
-      // Nothing but a refusal can come before we are ready.
-      static_cast<void>(expect_frame(socket, FrameType::refused, place, deadline, doing));
+      socket.receive();
+      // Nothing but a question or a refusal can come before we are ready.
+      while (const std::optional<Frame> frame = socket.next()) {
+        if (!is_answered(socket, *frame)) fail_with(*frame, place);
+      }
+      if (socket.ended()) fail_joining(place, socket, deadline, doing);
     }
     if (waits[0].revents != 0) break;
     if (deadline.passed()) fail_joining(place, socket, deadline, doing);
@@ -179,7 +204,7 @@ Request introduce(const JoinOptions& options, const Address& address, const Dead
   Request request;
   request.contact = describe_self(options.rank);
   listeners.push_back(listen_at(address));
-  request.contact.address = local_address(listeners[0].get());
+  request.contact.address = address_of(listeners[0]);
   request.contact.unix_name = random_name();
   listeners.push_back(listen_at(Address::abstract_unix(request.contact.unix_name)));
   request.size = options.size;
@@ -225,7 +250,7 @@ std::shared_ptr<Session> join_others(const JoinOptions& options) {
   } catch (const Error&) {
     // The caller may end the process now, and with it the root: ranks that are only just starting
     // shall still hear why.
-    roots_of_process().linger(place.secret, Deadline(last_word));
+    roots_of_process().linger(place.secret, Deadline(farewell));
     throw;
   }
 }

@@ -156,10 +156,12 @@ void Engine::cannot_reach(std::uint32_t rank, int error) {
   relink();
 }
 
-bool Engine::has_link(std::uint32_t rank) const {
+// A spare link does not count: what every rank tells every rank does not take it.
+bool Engine::has_way(std::uint32_t rank) const {
   return unreachable_.contains(rank) ||
-         std::any_of(links_.begin(), links_.end(),
-                     [rank](const auto& one) { return one.second.rank == rank; });
+         std::any_of(links_.begin(), links_.end(), [rank](const auto& one) {
+           return one.second.rank == rank && !one.second.is_spare;
+         });
 }
 
 void Engine::send(Link& link, const Packet& packet) {

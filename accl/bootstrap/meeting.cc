@@ -125,7 +125,7 @@ void Meeting::look_for_verdict() const {
   for (const Guest& guest : guests_) {
     if (guest.stage == Stage::met) continue;
     const std::optional<std::string> why = session_.engine().desk().absence(guest.rank);
-    if (why) throw Error(ErrorKind::remote, *why);
+    if (why) throw Missing(ErrorKind::remote, *why, Rank{guest.rank});
   }
 }
 
@@ -148,8 +148,10 @@ void Meeting::give_up() const {
     const std::string way = way_to_guest(guest).text();
     const std::string trouble =
         guest.trouble.empty() ? "" : fmt::format(" (dialling {}: {})", way, guest.trouble);
-    fail(ErrorKind::timeout, "{} did not come to meet rank {} in time{}", describe(member),
-         index(session_.self()), trouble);
+    throw Missing(ErrorKind::timeout,
+                  fmt::format("{} did not come to meet rank {} in time{}", describe(member),
+                              index(session_.self()), trouble),
+                  Rank{guest.rank});
   }
   fail(ErrorKind::timeout, "a meeting took too long");
 }

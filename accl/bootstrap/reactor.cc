@@ -68,6 +68,12 @@ void Reactor::wake() {
   static_cast<void>(write(wake_.get(), &one, sizeof one));
 }
 
+void Reactor::close() {
+  remove(wake_.get());
+  wake_.reset();
+  epoll_.reset();
+}
+
 int Reactor::wait_ms() const {
   if (timers_.empty()) return -1;
   const auto left = timers_.begin()->first.first - Clock::now();

@@ -33,6 +33,9 @@ class Reactor {
   // Makes run_once return soon. Any thread, also while nobody runs.
   void wake();
 
+  // Gives its own descriptors back, when all others were removed. Nothing may be called any more.
+  void close();
+
   // Waits for events, timers or wake(), and handles what is there.
   void run_once();
 

@@ -19,7 +19,8 @@ namespace accl::bootstrap {
 namespace {
 
 constexpr std::size_t newcomers_limit = rank_limit;
-constexpr Milliseconds linger{30000};  // How long a failed start is told to those who come late.
+constexpr Milliseconds linger{30000};     // How long a failed start is told to those who come late.
+constexpr Milliseconds answer_time{300};  // Within the second that a rank waits longer than that.
 constexpr rlim_t spare_files = 64;
 
 // One connection per rank: more than the usual soft limit of 1024 from there on.
@@ -45,7 +46,10 @@ Root::Root(Fd listener, const Secret& secret)
 
 Root::~Root() {
   stop_ = true;
-  reactor_.wake();
+  {
+    const std::lock_guard lock(end_mutex_);
+    if (!finished()) reactor_.wake();
+  }
   thread_.join();
 }
 
@@ -59,6 +63,9 @@ void Root::run() {
   }
   while (!clients_.empty()) drop(clients_.begin()->first);
   gate_->close();
+  // The root itself stays until the next one is opened, or the process ends.
+  const std::lock_guard lock(end_mutex_);
+  reactor_.close();
   finished_.store(true, std::memory_order_release);
 }
 
@@ -90,6 +97,10 @@ void Root::handle(std::uint64_t id, const Frame& frame) {
   Client& client = clients_.at(id);
   if (frame.type == FrameType::request && !client.listed) return take_request(client, frame);
   if (frame.type == FrameType::ready && client.listed && !client.ready) return take_ready(client);
+  if (frame.type == FrameType::here && asking_) {
+    client.here = true;
+    return;
+  }
   log(LogLevel::warning, "a process that says it is rank {} sent nonsense; it was turned away",
       client.rank);
   drop(id);
@@ -146,15 +157,35 @@ void Root::expire() {
   }
   const auto waited = std::chrono::duration_cast<Milliseconds>(deadline_ - begin_);
   if (!roster_.complete()) return fail_all(ErrorKind::timeout, roster_.missing_sentence(waited));
-  std::vector<std::uint32_t> late;
-  for (const auto& [id, client] : clients_) {
-    if (!client.ready) late.push_back(client.rank);
-  }
-  std::sort(late.begin(), late.end());
+  if (!asking_) return ask_late_ones();
   fail_all(ErrorKind::timeout,
            fmt::format("{} did not finish joining within {} ms: stopped, or not reachable at the "
                        "address it listens at",
-                       list_ranks(late), waited.count()));
+                       list_ranks(late_ones()), waited.count()));
+}
+
+// Whoever is there is not ready because of another one, which it cannot connect to.
+void Root::ask_late_ones() {
+  asking_ = true;
+  const Packet packet = make_packet(FrameType::ask, "");
+  for (auto& [id, client] : clients_) {
+    if (client.ready) continue;
+    client.socket.queue(packet);
+    reactor_.modify(client.socket.fd(), EPOLLIN | EPOLLOUT);
+  }
+  timer_ = reactor_.after(answer_time, [this] { expire(); });
+}
+
+std::vector<std::uint32_t> Root::late_ones() const {
+  std::vector<std::uint32_t> late, silent;
+  for (const auto& [id, client] : clients_) {
+    if (client.ready) continue;
+    late.push_back(client.rank);
+    if (!client.here) silent.push_back(client.rank);
+  }
+  if (!silent.empty()) late = silent;
+  std::sort(late.begin(), late.end());
+  return late;
 }
 
 void Root::fail_all(ErrorKind kind, const std::string& sentence) {

@@ -58,6 +58,7 @@ class Root {
     bool listed = false;     // Its request is in the roster.
     bool own = false;        // It is this process.
     bool ready = false;
+    bool here = false;  // It answered, when the time was up.
   };
 
   // The thread, and what it does with each client.
@@ -68,8 +69,11 @@ class Root {
   void lost(std::uint64_t id);
   void take_request(Client& client, const Frame& frame);
   void take_ready(Client& client);
-  // The time is up: for the ranks to come, or for telling those who come late.
+  // The time is up: for the ranks to come, for saying that they are here, or for telling those who
+  // come late.
   void expire();
+  void ask_late_ones();
+  std::vector<std::uint32_t> late_ones() const;
   // The first sentence holds; everyone who is here now or comes later gets it.
   void fail_all(ErrorKind kind, const std::string& sentence);
   void send_to_all(FrameType type, std::string_view payload);
@@ -85,6 +89,7 @@ class Root {
   std::uint64_t last_client_ = 0;
   Roster roster_;
   std::uint32_t ready_ = 0;  // Ranks whose tree stands.
+  bool asking_ = false;      // Those who are not ready were asked whether they are there.
   bool going_ = false;       // All were told to go on: what happens now is the tree's business.
   std::string failure_;
   ErrorKind failure_kind_ = ErrorKind::remote;
@@ -93,6 +98,7 @@ class Root {
   Clock::time_point deadline_{};
   Reactor::Timer timer_ = 0;
   bool done_ = false;
+  std::mutex end_mutex_;  // Of the reactor's end: whoever stops the root may come at any time.
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::atomic<bool> finished_{false};

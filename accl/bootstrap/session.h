@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "accl/base/clock.h"
+#include "accl/base/error.h"
 #include "accl/base/fd.h"
 #include "accl/base/ids.h"
 #include "accl/bootstrap/unique_id.h"
@@ -47,6 +48,16 @@ struct JoinOptions {
 // network like all others.
 enum class MeetOver : std::uint8_t { nearest, network };
 
+// What Session::meet throws where a rank did not come.
+class Missing : public Error {
+ public:
+  Missing(ErrorKind kind, const std::string& text, Rank rank) : Error(kind, text), rank_(rank) {}
+  Rank rank() const { return rank_; }
+
+ private:
+  Rank rank_;
+};
+
 class Session {
  public:
   // Blocks until all ranks are here and know each other. Throws Error that names what is wrong: who
@@ -63,7 +74,7 @@ class Session {
   // Opens a stream socket to each of `peers`: of unix domain where host_id is equal and `over` is
   // nearest, else TCP with no delay. Every one of them must call it with us among its peers, the
   // same topic and the same `over`; the result is in the order of `peers`. Throws Error that names
-  // the rank that did not come.
+  // the rank that did not come (a Missing).
   virtual std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic,
                                const Deadline& deadline, MeetOver over = MeetOver::nearest) = 0;
 

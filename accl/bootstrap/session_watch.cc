@@ -51,6 +51,14 @@ void SessionWatch::complain(ReportKind kind, Rank peer, const std::string& reaso
   });
 }
 
+void SessionWatch::give_up(const std::string& reason) {
+  if (failed()) return;
+  session_->engine().post(
+      [topic = topic_, ranks = ranks_, reason = reason.substr(0, reason_limit)](Council& council) {
+        council.give_up(topic, ranks, reason, Clock::now());
+      });
+}
+
 void SessionWatch::abort() {
   if (failed()) return;
   session_->engine().post([topic = topic_, ranks = ranks_](Council& council) {

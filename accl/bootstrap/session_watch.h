@@ -28,6 +28,7 @@ class SessionWatch final : public Watch, private Watched {
   void report_timeout(Rank waiting_for) override;
   void report_mismatch(Rank peer) override;
   void report_broken(Rank peer, const std::string& reason) override;
+  void give_up(const std::string& reason) override;
   void abort() override;
 
  private:

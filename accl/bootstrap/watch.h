@@ -57,7 +57,9 @@ class Watch {
   virtual void report_timeout(Rank waiting_for) = 0;  // Our wait was too long.
   virtual void report_mismatch(Rank peer) = 0;        // Its message is not of our call.
   virtual void report_broken(Rank peer, const std::string& reason) = 0;  // Its connection broke.
-  virtual void abort() = 0;                                              // The user asked for it.
+  virtual void give_up(
+      const std::string& reason) = 0;  // We cannot go on, and others cannot see why.
+  virtual void abort() = 0;            // The user asked for it.
 
  protected:
   std::atomic<bool> failed_{false};

@@ -123,6 +123,8 @@ enum class FrameType : std::uint8_t {
   refused,      // From the root: the sentence that says why not.
   fact,         // Between neighbours: see facts.h.
   goodbye,      // Between neighbours: I end, and nothing is wrong.
+  ask,          // From the root, when the time is up: are you there?
+  here,         // To the root: I am, and wait for others.
 };
 
 struct Frame {

@@ -217,6 +217,34 @@ TEST(SharedUserMemory, IsReadInPlace) {
   }
 }
 
+// Each of two ranks overwrites, later in its list, what the other one reads: were they to wait for
+// each other's reading, neither would go on.
+TEST(SharedUserMemory, RanksDoNotWaitForEachOthersReading) {
+  constexpr std::size_t count = 8008;
+  for (const char* algorithm : {"rd", "hd", "bruck", "tree", "ring", "oneshot"}) {
+    CommunicatorOptions options;
+    options.algorithm = algorithm;
+    run_ranks(4, options, std::vector<int>(4, 0), [&](Communicator& comm) {
+      void* const memory = process_heap().allocate(2 * count * sizeof(std::int32_t));
+      const std::span<std::int32_t> all(static_cast<std::int32_t*>(memory), 2 * count);
+      const auto send = all.first(count), recv = all.last(count);
+      check_shared(comm, send, recv, 0, ReduceOp::sum);
+      check_shared(comm, recv, recv, 1, ReduceOp::sum);
+      std::ranges::fill(send, static_cast<std::int32_t>(index(comm.rank())));
+      comm.run({.collective = Collective::alltoall,
+                .send = send.data(),
+                .recv = recv.data(),
+                .count = count / 4,
+                .type = DataType::int32});
+      for (std::size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(recv[i], static_cast<std::int32_t>(i / (count / 4))) << algorithm;
+      }
+      comm.run({.collective = Collective::barrier});
+      process_heap().free(memory);
+    });
+  }
+}
+
 TEST(Heap, RefusesWhatItDidNotGive) {
   int on_stack = 0;
   EXPECT_THROW(process_heap().free(&on_stack), Error);
@@ -282,6 +310,19 @@ TEST(Split, PartsAreCommunicatorsOfTheirOwnAndRunAtOnce) {
     }
     comm.run({.collective = Collective::barrier});  // All parts are done.
   });
+}
+
+// Halving-doubling gathers only among an even number of ranks.
+TEST(Split, WorksUnderEveryAlgorithm) {
+  for (const char* algorithm : {"ring", "hd", "bruck", "tree", "twolevel", "pairwise", "chain"}) {
+    CommunicatorOptions options;
+    options.algorithm = algorithm;
+    run_ranks(5, options, std::vector<int>(5, 0), [&](Communicator& comm) {
+      const auto rank = static_cast<int>(index(comm.rank()));
+      const auto part = comm.split(rank / 3, 0);
+      EXPECT_EQ(part->size(), rank < 3 ? 3u : 2u) << algorithm;
+    });
+  }
 }
 
 TEST(Abort, UnblocksTheThreadInsideACall) {

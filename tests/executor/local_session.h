@@ -50,6 +50,7 @@ class LocalWatch final : public Watch {
   void report_timeout(Rank peer) override { end("timeout", peer); }
   void report_mismatch(Rank peer) override { end("mismatch", peer); }
   void report_broken(Rank peer, const std::string&) override { end("broken", peer); }
+  void give_up(const std::string&) override { end("gave up", Rank{}); }
   void abort() override { end("aborted", Rank{}); }
 
  private:

@@ -40,9 +40,13 @@ void wait_readable(int socket, Rank peer, const Deadline& deadline) {
   }
 }
 
+[[noreturn]] void fail_closed(Rank peer) {
+  fail(ErrorKind::remote, "rank {} closed its connection while opening shared memory", index(peer));
+}
+
 }  // namespace
 
-void send_greeting(int socket, const Greeting& greeting, int segment, int event) {
+void send_greeting(int socket, Rank peer, const Greeting& greeting, int segment, int event) {
   Greeting copy = greeting;
   Envelope envelope(&copy);
   cmsghdr* const rights = CMSG_FIRSTHDR(&envelope.header);
@@ -52,6 +56,7 @@ void send_greeting(int socket, const Greeting& greeting, int segment, int event)
   const int fds[fd_count] = {segment, event};
   std::memcpy(CMSG_DATA(rights), fds, sizeof fds);
   if (::sendmsg(socket, &envelope.header, MSG_NOSIGNAL) != sizeof(Greeting)) {
+    if (errno == EPIPE || errno == ECONNRESET) fail_closed(peer);
     fail_system("passing shared memory to a rank of this host", errno);
   }
 }
@@ -69,10 +74,7 @@ ReceivedGreeting receive_greeting(int socket, Rank peer, const Deadline& deadlin
     got.segment.reset(fds[0]);
     got.event.reset(fds[1]);
   }
-  if (bytes <= 0) {
-    fail(ErrorKind::remote, "rank {} closed its connection while opening shared memory",
-         index(peer));
-  }
+  if (bytes <= 0) fail_closed(peer);
   if (bytes != sizeof(Greeting) || got.greeting.magic != Greeting{}.magic || !got.segment) {
     fail(ErrorKind::remote,
          "rank {} sent no shared memory greeting; do all ranks run the same "

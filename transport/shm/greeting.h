@@ -26,7 +26,7 @@ struct ReceivedGreeting {
 };
 
 // Throws Error(system) where the socket carries no descriptors (it must be of unix domain).
-void send_greeting(int socket, const Greeting& greeting, int segment, int event);
+void send_greeting(int socket, Rank peer, const Greeting& greeting, int segment, int event);
 
 // Throws Error(remote) naming the peer when it is gone, Error(timeout) when nothing came.
 ReceivedGreeting receive_greeting(int socket, Rank peer, const Deadline& deadline);

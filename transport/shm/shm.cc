@@ -158,7 +158,7 @@ ShmEndpoint::ShmEndpoint(Shm& owner, Rank peer, Fd meeting)
                       .ring_bytes = geometry_.ring_bytes,
                       .can_fence = owner.barrier_works() ? 1u : 0u,
                       .own_key = key_of(own_)};
-  send_greeting(meeting_.get(), mine, own_.file.get(), owner.event_fd());
+  send_greeting(meeting_.get(), peer_, mine, own_.file.get(), owner.event_fd());
   owner_.endpoints().push_back(this);
 }
 
