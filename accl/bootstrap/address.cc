@@ -227,14 +227,15 @@ int connect_error(int socket) {
   return error;
 }
 
-void tune_socket(int socket, bool patience) {
+void tune_socket(int socket, bool watched) {
   if (local_address(socket).family() == AF_UNIX) return;
   set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (!watched) return;
   set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 10);
   set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
   set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
-  if (patience) set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);
 }
 
 void set_blocking(int socket) {

@@ -72,9 +72,12 @@ Address peer_address(int socket);
 Fd start_connect(const Address& address);
 int connect_error(int socket);
 
-// No delay, and probes that notice a host that vanished. `patience` bounds how long sent bytes may
-// stay unacknowledged; only for connections that never stop reading. Unix sockets need neither.
-void tune_socket(int socket, bool patience);
+// No delay; and `watched`, for the few connections by which ranks watch each other, probes that
+// notice a host that vanished and a bound on how long sent bytes may stay unacknowledged. Those
+// that carry data get neither: they stop reading at times, and thousands of them that probe at the
+// same moment overflow the host's queue, so that good ones are taken for dead. Unix sockets need
+// none of it.
+void tune_socket(int socket, bool watched);
 
 void set_blocking(int socket);
 

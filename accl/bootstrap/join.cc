@@ -129,6 +129,14 @@ bool is_answered(FrameSocket& socket, const Frame& frame) {
   return true;
 }
 
+// Nothing but a question or a refusal can come before this rank is ready.
+void hear_root(FrameSocket& socket, const RootPlace& place) {
+  socket.receive();
+  while (const std::optional<Frame> frame = socket.next()) {
+    if (!is_answered(socket, *frame)) fail_with(*frame, place);
+  }
+}
+
 // The payload of a frame of this type.
 std::string expect_frame(FrameSocket& socket, FrameType type, const RootPlace& place,
                          const Deadline& deadline, const std::string& doing) {
@@ -149,11 +157,7 @@ void wait_for_tree(const Engine& engine, FrameSocket& socket, const RootPlace& p
     pollfd waits[2] = {{engine.tree_event(), POLLIN, 0}, {socket.fd(), POLLIN, 0}};
     static_cast<void>(poll(waits, 2, deadline.left_ms()));
     if (waits[1].revents != 0) {
-      socket.receive();
-      // Nothing but a question or a refusal can come before we are ready.
-      while (const std::optional<Frame> frame = socket.next()) {
-        if (!is_answered(socket, *frame)) fail_with(*frame, place);
-      }
+      hear_root(socket, place);
       if (socket.ended()) fail_joining(place, socket, deadline, doing);
     }
     if (waits[0].revents != 0) break;

@@ -50,8 +50,10 @@ std::string describe_call(const RankState& state, const Details& details = {}) {
     text += fmt::format(" with {}", name_of(static_cast<ReduceOp>(state.op)));
   }
   if (details.root) text += fmt::format(" with root {}", state.root);
-  if (details.algorithm && state.algorithm < algorithms().size()) {
-    text += fmt::format(" by '{}'", algorithms()[state.algorithm].name);
+  if (details.algorithm) {
+    const auto known = algorithms();
+    const bool is_known = state.algorithm < known.size();
+    text += fmt::format(" by {}", is_known ? known[state.algorithm].name : "an unknown algorithm");
   }
   return text;
 }
@@ -251,6 +253,25 @@ Finding describe_end(Answers answers, const Ranks& chain, std::uint32_t end) {
   return Finding{{}, ErrorKind::timeout, text};
 }
 
+// Point to point is on no board: all there is are the complaints.
+Finding describe_complaint(Answers answers) {
+  const Ranks complaining = ranks_where(answers, [&](const Answer& one) {
+    return one.answered && one.state.report.kind == ReportKind::timeout &&
+           static_cast<std::size_t>(one.state.report.peer) < answers.size();
+  });
+  if (complaining.empty()) {
+    return Finding{{},
+                   ErrorKind::timeout,
+                   "a call took longer than the time-out, and nobody is in a call any more"};
+  }
+  const Answer& one = answers[complaining[0]];
+  const Answer& other = answers[static_cast<std::size_t>(one.state.report.peer)];
+  return Finding{{},
+                 ErrorKind::timeout,
+                 fmt::format("{} did nothing that {} waits for, longer than the time-out; it {}",
+                             other.name, one.name, where_is(other.state))};
+}
+
 // All are in the call and all agree: either one is slow, or they wait in a circle.
 Finding follow_waiting(Answers answers) {
   const std::optional<std::uint64_t> call = lowest_call(answers);
@@ -258,8 +279,8 @@ Finding follow_waiting(Answers answers) {
   if (!start) {
     const Ranks busy =
         ranks_where(answers, [](const Answer& one) { return one.answered && one.state.in_call(); });
-    const std::string who = busy.empty() ? "nobody is in a call any more"
-                                         : list_ranks(busy) + " waited for nobody when asked";
+    if (busy.empty()) return describe_complaint(answers);
+    const std::string who = list_ranks(busy) + " waited for nobody when asked";
     return Finding{{}, ErrorKind::timeout, "a call took longer than the time-out, and " + who};
   }
   Ranks chain{*start};

@@ -78,8 +78,7 @@ TEST(Judge, WhatDiffersIsPrinted) {
             std::string::npos);
   EXPECT_NE(differ([](RankState& state) { state.root = 3; }).find("with root 3"),
             std::string::npos);
-  EXPECT_NE(differ([](RankState& state) { state.algorithm = 1; }).find("by 'hd'"),
-            std::string::npos);
+  EXPECT_NE(differ([](RankState& state) { state.algorithm = 4; }).find("by rd"), std::string::npos);
   const auto type = [](RankState& state) {
     state.type = static_cast<std::uint32_t>(DataType::float16);
   };
@@ -176,7 +175,11 @@ TEST(Judge, NobodyIsInACall) {
   const Finding finding =
       judge_named({with_report(finished(3), ReportKind::timeout, 1), finished(3)});
   EXPECT_EQ(finding.kind, ErrorKind::timeout);
-  EXPECT_NE(finding.text.find("nobody is in a call any more"), std::string::npos) << finding.text;
+  EXPECT_NE(finding.text.find("did nothing that rank 0 (x) waits for"), std::string::npos)
+      << finding.text;
+  const Finding unknown =
+      judge_named({with_report(finished(3), ReportKind::timeout, 7), finished(3)});
+  EXPECT_NE(unknown.text.find("nobody is in a call any more"), std::string::npos) << unknown.text;
 }
 
 TEST(Judge, AnyAnswersAtAllGiveASentence) {

@@ -18,13 +18,13 @@ struct Kind {
   std::string name;
   std::string needs = {};   // What stderr says.
   bool is_wrong = false;    // Wrong elements, instead.
-  bool is_certain = false;  // A run that meets it fails: one that does not is past the last place.
+  bool is_certain = false;  // A run that is well is past the last place.
   std::int64_t step = 1;    // Where a run takes seconds, not every place is tried.
 };
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all{
-      {.name = "flip", .is_wrong = true, .is_certain = true},
+      {.name = "flip", .is_wrong = true},  // Nobody checks the bytes of a barrier.
       // In shared memory the next message announces the lost one as well.
       {.name = "drop", .needs = "rank", .step = 3},
       {.name = "delay"},
@@ -33,7 +33,7 @@ const std::vector<Kind>& kinds() {
       {.name = "die", .needs = "rank 1 (pid ", .is_certain = true},
       {.name = "stop", .needs = "rank 1 (host ", .is_certain = true, .step = 9},
       {.name = "skip_release", .needs = "rank", .step = 5},
-      {.name = "truncate", .needs = "rank", .is_certain = true, .step = 3},
+      {.name = "truncate", .needs = "rank", .step = 3},
   };
   return all;
 }
@@ -70,18 +70,20 @@ TEST_P(Faults, EndWellAtEveryPlace) {
   const std::int64_t wanted = environment_number("ACCL_FAULT_PLACES", 2, 0, most_places);
   // What may end well anywhere has no last place: of those a number of seeds is tried.
   const std::int64_t limit = wanted != 0 ? wanted : kind.is_certain ? most_places : 30;
-  std::int64_t tried = 0, k = 1;
+  std::int64_t tried = 0, failed = 0, k = 1;
   for (; tried < limit && !HasFailure(); k += kind.step, ++tried) {
     const std::string what = kind.name + ":" + std::to_string(k) + " over " + transport;
     const bool is_past = expect_good_end(kind, run_with(kind, k, transport), what);
     if (is_past && kind.is_certain) break;
+    failed += is_past ? 0 : 1;
   }
   EXPECT_LT(k, most_places) << "the fault is still met there";
   // A fault that is never met shows nothing.
-  EXPECT_TRUE(tried > 0 || !kind.is_certain);
+  EXPECT_TRUE(failed > 0 || !(kind.is_certain || kind.is_wrong));
   RecordProperty("last_place", static_cast<int>(k));
-  printf("%s over %s: %lld places, up to %lld\n", kind.name.c_str(), transport.c_str(),
-         static_cast<long long>(tried), static_cast<long long>(k));
+  printf("%s over %s: %lld places, up to %lld, %lld runs failed\n", kind.name.c_str(),
+         transport.c_str(), static_cast<long long>(tried), static_cast<long long>(k),
+         static_cast<long long>(failed));
 }
 
 INSTANTIATE_TEST_SUITE_P(
