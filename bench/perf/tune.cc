@@ -28,6 +28,7 @@ constexpr std::uint64_t one_slice_bytes = 64 << 10;
 // A machine's speed drifts by more than choices differ, so each is measured several times, minutes
 // apart, and its best time counts.
 constexpr unsigned passes = 5;
+constexpr std::uint64_t least_iterations = 3;
 constexpr double still_in = 1.3;  // Slower than the best by more: not measured again.
 constexpr double noise = 1.05;    // Differences that mean nothing.
 
@@ -221,15 +222,18 @@ int tune(const Options& options, Star& star, Communicator& communicator,
   for (const Case& row : cases) {
     sizes.push_back({selection_bytes(row, ranks), std::vector<double>(candidates.size())});
   }
+  Options pace = options;
+  if (!options.iterations_given) pace.iterations = least_iterations;
   CommunicatorOptions with_choice;
   with_choice.transport = options.transport;
   with_choice.first = options.first;
   std::uint32_t number = 1;  // Of the communicator in the session.
   for (unsigned pass = 0; pass < passes; ++pass) {
+    pace.check = pass == 0 ? options.check : 0;  // Once is enough.
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       with_choice.choice = candidates[i];
       const auto tried = Communicator::create(communicator.session(), with_choice, ++number);
-      measure(options, star, *tried, cases, candidates, i, pass, sizes);
+      measure(pace, star, *tried, cases, candidates, i, pass, sizes);
     }
   }
   if (index(communicator.rank()) != 0) return 0;
