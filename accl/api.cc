@@ -42,7 +42,7 @@ struct accl_comm {
 
 struct accl_request {
   accl_comm* comm = nullptr;
-  std::unique_ptr<accl::Request> request;
+  std::unique_ptr<accl::StartedCall> request;
 };
 
 namespace {

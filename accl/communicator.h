@@ -46,9 +46,9 @@ struct Call {
   std::size_t recv_count = 0;  // sendrecv only; count is the send's.
 };
 
-class Request {
+class StartedCall {
  public:
-  virtual ~Request() = default;
+  virtual ~StartedCall() = default;
   virtual bool test() = 0;  // Drives a little; true when done. Throws the call's Error.
   virtual void wait() = 0;  // Throws the call's Error.
 };
@@ -68,7 +68,7 @@ class Communicator {
   // Throws Error: invalid_argument before anything moved; otherwise the communicator has failed
   // and gives the same Error from then on.
   virtual void run(const Call& call) = 0;
-  virtual std::unique_ptr<Request> start(const Call& call) = 0;
+  virtual std::unique_ptr<StartedCall> start(const Call& call) = 0;
 
   // Collective. Null for a negative colour.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;

@@ -40,15 +40,15 @@ class Group final : public Communicator {
   Rank rank() const override { return self_; }
   std::uint32_t size() const override { return static_cast<std::uint32_t>(ranks_.size()); }
   void run(const Call& call) override;
-  std::unique_ptr<Request> start(const Call& call) override;
+  std::unique_ptr<StartedCall> start(const Call& call) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
   void abort() override { watch_->abort(); }
   std::string algorithm_for(const Call& call) const override;
   std::string transports() const override { return connections_.names(); }
   const std::shared_ptr<Session>& session() const override { return session_; }
 
-  // For Request: drives pending calls until this one is done, or, where it may not wait, as far as
-  // they go now. True when it is done. Throws its Error.
+  // For StartedCall: drives pending calls until this one is done, or, where it may not wait, as far
+  // as they go now. True when it is done. Throws its Error.
   bool finish(Pending& pending, bool may_wait);
 
  private:

@@ -15,17 +15,6 @@ namespace {
 constexpr std::int64_t default_timeout_ms = 30000;
 constexpr std::int64_t longest_timeout_ms = 7 * 24 * 3600 * 1000;
 
-std::string read_table(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file || text.str().empty()) {
-    fail(ErrorKind::invalid_argument, "cannot read the selection table '{}'", path);
-  }
-  SelectionTable::parse(text.str(), path);  // So that the rank that reads it names the line.
-  return text.str();
-}
-
 LaunchOptions with_environment(LaunchOptions options) {
   auto set = [](std::string& option, const char* variable) {
     const std::string text = environment_text(variable);
@@ -37,11 +26,23 @@ LaunchOptions with_environment(LaunchOptions options) {
     options.timeout = Milliseconds(
         environment_number("ACCL_TIMEOUT_MS", default_timeout_ms, 1, longest_timeout_ms));
   }
-  if (options.selection.empty()) options.selection = environment_text("ACCL_SELECTION");
   return options;
 }
 
 }  // namespace
+
+std::string read_selection(std::string path) {
+  if (path.empty()) path = environment_text("ACCL_SELECTION");
+  if (path.empty()) return {};
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (!file || text.str().empty()) {
+    fail(ErrorKind::invalid_argument, "cannot read the selection table '{}'", path);
+  }
+  SelectionTable::parse(text.str(), path);  // So that the rank that reads it names the line.
+  return text.str();
+}
 
 const char* const version = ACCL_VERSION;
 
@@ -55,7 +56,7 @@ std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_
   join.size = size;
   join.timeout = *options.timeout;
   join.version = version;
-  if (index(rank) == 0 && !options.selection.empty()) join.settings = read_table(options.selection);
+  if (index(rank) == 0) join.settings = read_selection(options.selection);
   return Communicator::create(Session::join(join), options.communicator);
 }
 

@@ -20,6 +20,10 @@ struct LaunchOptions {
   std::string selection;                // Path of a table; empty: ACCL_SELECTION, or built in.
 };
 
+// The text of the table at this path (empty: of the one in ACCL_SELECTION); empty where none is
+// named. Throws Error(invalid_argument) with file and line where it cannot be read or is no table.
+std::string read_selection(std::string path);
+
 // Throws Error naming the variable, file, rank or address that is wrong.
 std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_t size,
                                      const LaunchOptions& options);

@@ -5,9 +5,9 @@
 namespace accl {
 namespace {
 
-class GroupRequest final : public Request {
+class GroupCall final : public StartedCall {
  public:
-  GroupRequest(Group& group, std::shared_ptr<Pending> pending)
+  GroupCall(Group& group, std::shared_ptr<Pending> pending)
       : group_(group), pending_(std::move(pending)) {}
 
   bool test() override { return group_.finish(*pending_, false); }
@@ -38,7 +38,7 @@ void keep_lists(Pending& pending) {
 
 }  // namespace
 
-std::unique_ptr<Request> Group::start(const Call& call) {
+std::unique_ptr<StartedCall> Group::start(const Call& call) {
   validate(call, size(), self_);
   auto pending = std::make_shared<Pending>();
   pending->call = call;
@@ -50,7 +50,7 @@ std::unique_ptr<Request> Group::start(const Call& call) {
     if (!server_.joinable()) server_ = std::thread([this] { serve(); });
   }
   wake_.notify_one();
-  return std::make_unique<GroupRequest>(*this, std::move(pending));
+  return std::make_unique<GroupCall>(*this, std::move(pending));
 }
 
 bool Group::finish(Pending& pending, bool may_wait) {

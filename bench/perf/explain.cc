@@ -7,6 +7,7 @@
 
 #include "accl/base/error.h"
 #include "accl/base/units.h"
+#include "accl/launch.h"
 #include "algorithms/print.h"
 #include "algorithms/selection.h"
 #include "bench/perf/cases.h"
@@ -19,12 +20,13 @@ namespace {
 constexpr std::uint32_t most_positions = 16;
 constexpr std::uint32_t most_ranks = 1024;
 
-std::string algorithm_for(const Options& options, const Case& row, std::uint32_t ranks) {
+std::string algorithm_for(const Options& options, const SelectionTable& table, const Case& row,
+                          std::uint32_t ranks) {
   if (options.algorithm != "auto") return catalog_algorithm(options);
   const std::string transport = options.transport == "auto" ? "shm" : options.transport;
   const std::uint64_t bytes =
       std::max(send_elements(row, ranks), recv_elements(row, ranks)) * size_of(row.type);
-  return SelectionTable::built_in().choose(row.collective, ranks, bytes, transport).algorithm;
+  return table.choose(row.collective, ranks, bytes, transport).algorithm;
 }
 
 Shape shape_of(const Options& options, std::uint32_t ranks) {
@@ -68,6 +70,9 @@ std::string explain(const Options& options, std::uint32_t ranks) {
          most_ranks);
   }
   const Shape shape = shape_of(options, ranks);
+  const std::string rules = read_selection({});
+  const SelectionTable table =
+      rules.empty() ? SelectionTable::built_in() : SelectionTable::parse(rules, "ACCL_SELECTION");
   std::string text =
       fmt::format("{} over {} ranks; D is the whole vector\n{:>12}  {:<12} {:>14}\n",
                   name_of(options.collective), ranks, "size", "algorithm", "sent by a rank");
@@ -78,7 +83,7 @@ std::string explain(const Options& options, std::uint32_t ranks) {
   one.root = std::max<std::int64_t>(one.root, 0);
   double share = 0;
   for (const Case& row : make_cases(one, ranks)) {
-    const std::string name = algorithm_for(options, row, ranks);
+    const std::string name = algorithm_for(options, table, row, ranks);
     if (std::ranges::find(names, name) == names.end() || names.back() != name) {
       const PlanSet plan = plan_of(options, name, shape);
       share = static_cast<double>(busiest(cost_of(plan).sent).chunks) / plan.chunks;

@@ -136,6 +136,44 @@ double yield_rally(int core, std::uint32_t passes) {
   return seconds / (2.0 * passes);
 }
 
+// What two cores pass to each other while both send and receive, as ranks of an allreduce do.
+struct Mailbox {
+  static constexpr std::size_t message = 128 << 10;
+  static constexpr std::size_t messages = 3;  // Under way at most.
+
+  Line sent, received;
+  std::vector<std::byte> ring = std::vector<std::byte>(message * messages);
+  std::byte* at(std::uint32_t number) { return ring.data() + number % messages * message; }
+};
+
+void swap_messages(Mailbox& ours, Mailbox& theirs, int core, std::uint32_t count) {
+  bind_to(core);
+  std::vector<std::byte> data(2 * Mailbox::message);
+  const auto wait_for = [](const Line& line, std::uint32_t number) {
+    while (line.value.load(std::memory_order_acquire) < number) {
+    }
+  };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (i >= Mailbox::messages) wait_for(ours.received, i + 1 - Mailbox::messages);
+    copy_bytes(ours.at(i), data.data(), Mailbox::message, Store::cached);
+    ours.sent.value.store(i + 1, std::memory_order_release);
+    wait_for(theirs.sent, i + 1);
+    copy_bytes(data.data() + Mailbox::message, theirs.at(i), Mailbox::message, Store::cached);
+    theirs.received.value.store(i + 1, std::memory_order_release);
+  }
+}
+
+// Bytes per second each way.
+double swap_rate(int core_a, int core_b, std::uint32_t count) {
+  Mailbox a, b;
+  const Clock::time_point begin = Clock::now();
+  std::thread other([&] { swap_messages(b, a, core_b, count); });
+  std::thread here([&] { swap_messages(a, b, core_a, count); });
+  other.join();
+  here.join();
+  return static_cast<double>(count) * Mailbox::message / seconds_since(begin);
+}
+
 long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value) {
   return ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), operation, value, nullptr,
                    nullptr, 0);
@@ -153,6 +191,7 @@ void measure_waits(Limits& limits) {
     const auto wake = [](std::atomic<std::uint32_t>& word) { futex(word, FUTEX_WAKE_PRIVATE, 1); };
     limits.ping_pong_ns = thread_rally(cores[0], cores[1], 100'000, spin, nothing) * 1e9;
     limits.futex_us = thread_rally(cores[0], cores[1], 5'000, sleep, wake) * 1e6;
+    limits.core_gbps = swap_rate(cores[0], cores[1], 5'000) / 1e9;
   }
   if (!cores.empty()) limits.yield_us = yield_rally(cores[0], 20'000) * 1e6;
 }
@@ -250,11 +289,13 @@ std::string limits_text(const Limits& limits) {
   return fmt::format(
       "# Limits of this machine: copy {:.1f} GB/s in cache, {:.1f} from memory, {:.1f} with "
       "streaming stores;\n"
-      "#   cache line to another core {:.0f} ns; sched_yield to another process {:.2f} us; futex "
-      "wake {:.1f} us;\n"
+      "#   cache line to another core {:.0f} ns; through shared memory {:.1f} GB/s each way at "
+      "once;\n"
+      "#   sched_yield to another process {:.2f} us; futex wake {:.1f} us;\n"
       "#   TCP over loopback {:.1f} Gbit/s, {:.1f} us for 8 bytes one way\n",
       limits.copy_cached_gbps, limits.copy_memory_gbps, limits.copy_streaming_gbps,
-      limits.ping_pong_ns, limits.yield_us, limits.futex_us, limits.socket_gbps, limits.socket_us);
+      limits.ping_pong_ns, limits.core_gbps, limits.yield_us, limits.futex_us, limits.socket_gbps,
+      limits.socket_us);
 }
 
 nlohmann::ordered_json limits_json(const Limits& limits) {
@@ -262,6 +303,7 @@ nlohmann::ordered_json limits_json(const Limits& limits) {
           {"copy_memory_gbps", limits.copy_memory_gbps},
           {"copy_streaming_gbps", limits.copy_streaming_gbps},
           {"cache_line_ns", limits.ping_pong_ns},
+          {"core_to_core_gbps", limits.core_gbps},
           {"sched_yield_us", limits.yield_us},
           {"futex_wake_us", limits.futex_us},
           {"tcp_gbit_per_s", limits.socket_gbps},

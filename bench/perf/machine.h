@@ -13,10 +13,13 @@ struct Limits {
   double copy_memory_gbps = 0;     // memcpy between buffers of 64 MiB.
   double copy_streaming_gbps = 0;  // The same with streaming stores.
   double ping_pong_ns = 0;         // One way of a cache line between two cores; 0 with one core.
-  double yield_us = 0;             // sched_yield from a process to another on the same core.
-  double futex_us = 0;             // From futex wake to the woken thread running, another core.
-  double socket_gbps = 0;          // One TCP stream over loopback, Gbit/s.
-  double socket_us = 0;            // One way of 8 bytes over it.
+  // Messages of 128 KiB copied into memory of two cores and out of it, both ways at once; GB/s each
+  // way. Two ranks that reduce D bytes through shared memory need at least D / this.
+  double core_gbps = 0;
+  double yield_us = 0;     // sched_yield from a process to another on the same core.
+  double futex_us = 0;     // From futex wake to the woken thread running, another core.
+  double socket_gbps = 0;  // One TCP stream over loopback, Gbit/s.
+  double socket_us = 0;    // One way of 8 bytes over it.
 };
 
 Limits measure_limits();

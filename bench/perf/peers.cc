@@ -76,7 +76,7 @@ void PrivateFolder::remove() {
 
 std::vector<PeerKind> peer_kinds(const std::string& transport) {
   const PeerKind gloo{"Gloo", "accl-peer-gloo", {}, {}, {}};
-  if (transport == "tcp") {
+  if (transport == "tcp" || transport == "ucx") {
     return {open_mpi("Open MPI", {"--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo"}),
             {"MPICH",
              "accl-peer-mpich",

@@ -254,7 +254,7 @@ TEST(Heap, RefusesWhatItDidNotGive) {
 TEST(Started, CallsOverlapAndEndInOrder) {
   run_ranks(3, {}, {0, 0, 0}, [&](Communicator& comm) {
     std::vector<std::vector<std::int32_t>> data;
-    std::vector<std::unique_ptr<Request>> requests;
+    std::vector<std::unique_ptr<StartedCall>> requests;
     for (std::size_t i = 0; i < 20; ++i) data.push_back(filled(comm, i * 1000 + 1));
     for (auto& each : data) requests.push_back(comm.start(sum_of(each)));
     for (std::size_t i = 0; i < requests.size(); i += 2) requests[i]->wait();

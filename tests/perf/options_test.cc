@@ -201,5 +201,17 @@ TEST(Explain, ShowsThePlanAndRunsNothing) {
   EXPECT_NE(outcome.out.find("ring                   1536"), std::string::npos) << outcome.out;
 }
 
+TEST(Explain, GoesByTheTableThatWouldBeUsed) {
+  const Scratch scratch;
+  std::string table = "allreduce 4-4 max any bruck 0 1\n";
+  table += SelectionTable::built_in().text();
+  const std::string setting = "ACCL_SELECTION=" + scratch.write("my.table", table);
+  const Words words{"allreduce", "--ranks", "4", "-b", "1K", "-e", "1K", "--explain"};
+  const Outcome outcome = run_perf(words, {setting});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("        1024  bruck"), std::string::npos) << outcome.out;
+  EXPECT_EQ(run_perf(words, {"ACCL_SELECTION=/nowhere"}).code, 2);
+}
+
 }  // namespace
 }  // namespace accl::perf
