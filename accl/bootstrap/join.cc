@@ -23,6 +23,7 @@ namespace {
 constexpr Milliseconds retry_interval{30};
 constexpr Milliseconds last_word{1000};  // How much longer than ours the root's time-out may last.
 constexpr Milliseconds farewell{600};    // Of a root whose start failed; its rank waits that long.
+constexpr Milliseconds settle{300};
 constexpr std::size_t version_limit = 256;
 
 void check(const JoinOptions& options) {
@@ -164,7 +165,15 @@ void wait_for_tree(const Engine& engine, FrameSocket& socket, const RootPlace& p
     if (deadline.passed()) fail_joining(place, socket, deadline, doing);
   }
   const std::string problem = engine.tree_problem();
-  if (!problem.empty()) throw Error(ErrorKind::remote, problem);
+  if (problem.empty()) return;
+  // A neighbour that is gone may have ended because of a third rank: the root tells all of that.
+  const Deadline settled(settle);
+  while (!settled.passed() && !socket.ended()) {
+    pollfd wait{socket.fd(), POLLIN, 0};
+    static_cast<void>(poll(&wait, 1, settled.left_ms()));
+    hear_root(socket, place);
+  }
+  throw Error(ErrorKind::remote, problem);
 }
 
 // No sockets: nobody is there to talk to, but watches work as ever.

@@ -126,7 +126,10 @@ TEST(Disagree, InSizeIsToldToAll) {
   });
   for (const std::string& line : crew.hear_all()) {
     EXPECT_TRUE(line.starts_with("2 ")) << line;
-    EXPECT_NE(line.find("was started for 3 ranks, but rank 0"), std::string::npos) << line;
+    // Whichever came first.
+    EXPECT_NE(line.find("was started for"), std::string::npos) << line;
+    EXPECT_NE(line.find("for 3"), std::string::npos) << line;
+    EXPECT_NE(line.find("for 2"), std::string::npos) << line;
   }
 }
 
