@@ -49,7 +49,9 @@ struct Call {
 class StartedCall {
  public:
   virtual ~StartedCall() = default;
-  virtual bool test() = 0;  // Drives a little; true when done. Throws the call's Error.
+  // Drives a little; true when done. Throws the call's Error, for which it may wait some seconds:
+  // all ranks give the same.
+  virtual bool test() = 0;
   virtual void wait() = 0;  // Throws the call's Error.
 };
 
@@ -78,6 +80,8 @@ class Communicator {
   virtual std::string algorithm_for(const Call& call) const = 0;
   // The transports in use so far, "shm" or "shm+tcp"; empty before the first call.
   virtual std::string transports() const = 0;
+  // What selection tables know them by, before any call: "shm", "tcp", "shm+tcp", ...
+  virtual std::string expected_transport() const = 0;
   virtual const std::shared_ptr<Session>& session() const = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <set>
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
@@ -40,6 +41,18 @@ void await_greeting(int socket, const Deadline& deadline, const Watch& watch) {
   if (watch.failed()) throw watch.verdict();
 }
 
+// False where the time of one step is up, but not the whole.
+bool finish_some(Endpoint& endpoint, const Deadline& deadline) {
+  constexpr int step_ms = 100;
+  try {
+    endpoint.finish(Deadline(Milliseconds(std::min(step_ms, deadline.left_ms()))));
+    return true;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::timeout || deadline.passed()) throw;
+    return false;
+  }
+}
+
 // Runs what needs this peer; where it fails because of the peer, the watch is told.
 template <class Body>
 void reporting(Rank peer, Watch& watch, Body&& body) {
@@ -62,6 +75,7 @@ Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
   const auto here =
       std::ranges::count_if(members, [&](const Member& m) { return m.host_id == host; });
   is_crowded_ = static_cast<std::size_t>(here) > usable_cores();
+  if (!options_.fault.empty()) static_cast<void>(parse_fault(options_.fault));
   peers_.resize(ranks_.size());
   endpoints_.resize(ranks_.size());
   const std::string& name = options_.transport;
@@ -88,6 +102,15 @@ bool Connections::is_one_host() const {
     if (!is_local(Rank{r})) return false;
   }
   return true;
+}
+
+std::string Connections::expected() const {
+  if (options_.transport != "auto") return options_.transport;
+  if (is_one_host()) return "shm";
+  const auto members = session_.members();
+  std::set<std::uint64_t> hosts;
+  for (const Rank rank : ranks_) hosts.insert(members[index(rank)].host_id);
+  return hosts.size() == ranks_.size() ? "tcp" : "shm+tcp";
 }
 
 Geometry Connections::geometry() const {
@@ -145,7 +168,7 @@ void Connections::open(std::span<const Rank> peers, Watch& watch) {
   // All greetings before the first finish(), which may read those of others, too.
   for (const int socket : numbers) await_greeting(socket, deadline, watch);
   for (const Rank peer : wanted) {
-    reporting(peer, watch, [&] { join(peer, deadline); });
+    reporting(peer, watch, [&] { join(peer, deadline, watch); });
   }
 }
 
@@ -163,9 +186,14 @@ std::vector<Fd> Connections::meet(std::span<const Rank> peers, const Deadline& d
   }
 }
 
-void Connections::join(Rank peer, const Deadline& deadline) {
+// In short steps: over ucx a peer must do more than greet, and a verdict ends the wait for that,
+// too.
+void Connections::join(Rank peer, const Deadline& deadline, const Watch& watch) {
   Endpoint& endpoint = *endpoints_[index(peer)];
-  endpoint.finish(deadline);
+  for (bool is_finished = false; !is_finished;) {
+    if (watch.failed()) throw watch.verdict();
+    is_finished = finish_some(endpoint, deadline);
+  }
   auto lanes = std::make_unique<PeerLanes>();
   lanes->rank = peer;
   lanes->width = most_lanes;

@@ -37,6 +37,9 @@ class Connections {
   std::string names() const;  // "shm", "shm+tcp", "" before the first.
   bool has_push() const { return push_ != nullptr; }
   bool is_one_host() const;
+  // What selection goes by before any connection is open, alike on all ranks: the transport that
+  // was asked for; for "auto" shm on one host, tcp where no two ranks share one, else "shm+tcp".
+  std::string expected() const;
   bool is_crowded() const { return is_crowded_; }  // This host has more ranks than cores for them.
 
   void poll() {
@@ -57,7 +60,7 @@ class Connections {
  private:
   std::vector<Rank> not_joined(std::span<const Rank> peers) const;
   std::vector<Fd> meet(std::span<const Rank> peers, const Deadline& deadline, Watch& watch);
-  void join(Rank peer, const Deadline& deadline);
+  void join(Rank peer, const Deadline& deadline, const Watch& watch);
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
   bool is_local(Rank peer) const;

@@ -51,6 +51,7 @@ void Executor::begin_again(std::uint32_t tag) {
 
 bool Executor::advance_fibers() {
   bool moved = false;
+  is_mismatch_ = false;  // As it looks now: what is late may still come.
   for (std::uint32_t i = 0; i < binding_.width; ++i) {
     if (fibers_[i].is_active) moved |= advance_fiber(fibers_[i]);
   }

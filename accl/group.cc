@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <new>
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
@@ -63,6 +64,7 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       watch_(session_->watch(topic, ranks_)),
       connections_(*session_, ranks_, self_,
                    {.transport = options.transport, .fault = options.fault, .topic = topic}),
+      expected_transport_(connections_.expected()),
       routes_(self_, size(), ranks_per_host(*session_, ranks_), options, table_of(*session_)),
       idle_(connections_, executor_, *watch_, session_->timeout()) {}
 
@@ -132,6 +134,15 @@ void Group::open(Route& route) {
 
 void Group::begin(const Call& call) {
   if (watch_->failed()) throw watch_->verdict();
+  try {
+    bind_and_begin(call);
+  } catch (const std::bad_alloc&) {  // The others may be in the call already: they must be told.
+    fail(ErrorKind::system, "out of memory for {} of {} {}", name_of(call.collective), call.count,
+         name_of(call.type));
+  }
+}
+
+void Group::bind_and_begin(const Call& call) {
   if (Straight* const straight = straights_.find(call)) {
     is_bound_ = false;
     current_ = &straight->route();
@@ -144,7 +155,7 @@ void Group::begin(const Call& call) {
     return;
   }
   is_bound_ = false;
-  Route& route = routes_.find(call, expected_transport());
+  Route& route = routes_.find(call, expected_transport_);
   current_ = &route;
   // Before connections open: where one does not, the others must see which call we are in.
   publish(call, route);
@@ -190,12 +201,6 @@ bool Group::drive_some() {
   }
 }
 
-// What selection goes by, before any connection is open.
-std::string_view Group::expected_transport() const {
-  if (options_.transport != "auto") return options_.transport;
-  return connections_.is_one_host() ? "shm" : "shm+tcp";
-}
-
 // Point to point is no call of all ranks, so it has no number and nothing to compare.
 void Group::publish(const Call& call, const Route& route) {
   if (!is_collective(call)) return;
@@ -212,7 +217,7 @@ void Group::publish(const Call& call, const Route& route) {
 }
 
 std::string Group::algorithm_for(const Call& call) const {
-  return routes_.choose(call, expected_transport()).algorithm;
+  return routes_.choose(call, expected_transport_).algorithm;
 }
 
 std::unique_ptr<Communicator> Group::split(int color, int key) {

@@ -45,6 +45,7 @@ class Group final : public Communicator {
   void abort() override { watch_->abort(); }
   std::string algorithm_for(const Call& call) const override;
   std::string transports() const override { return connections_.names(); }
+  std::string expected_transport() const override { return expected_transport_; }
   const std::shared_ptr<Session>& session() const override { return session_; }
 
   // For StartedCall: drives pending calls until this one is done, or, where it may not wait, as far
@@ -57,6 +58,7 @@ class Group final : public Communicator {
   Lock enter();
   void run_now(const Call& call);
   void begin(const Call& call);
+  void bind_and_begin(const Call& call);
   void begin_straight(const Call& call, Straight& straight);
   void open(Route& route);
   Error settle(const Error& error);
@@ -64,7 +66,6 @@ class Group final : public Communicator {
   void drive();
   bool drive_some();
   void publish(const Call& call, const Route& route);
-  std::string_view expected_transport() const;
 
   Binding bind(const Call& call, Route& route);
   void lay_out(const Call& call, const Route& route, Binding& binding);
@@ -89,6 +90,7 @@ class Group final : public Communicator {
   const Rank self_;
   std::unique_ptr<Watch> watch_;
   Connections connections_;
+  const std::string expected_transport_;
   Routes routes_;
   Executor executor_;
   Idle idle_;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "accl/straight.h"
 #include "transport/transport.h"
 
 namespace accl {
@@ -17,8 +18,9 @@ struct Locator {
   std::uint64_t offset = 0;
 };
 
-// Below this, copying into the ring is cheaper than waiting for the peer to have looked.
-constexpr std::uint32_t viewed_bytes = 2048;
+// Peers look at larger messages only. Up to here copying is cheap; and a rank that runs a call
+// straight takes what it receives for data, never for a Locator, and receives nothing larger.
+constexpr std::uint32_t viewed_above_bytes = straight_bytes;
 // Below this, a message is copied out of the ring rather than received in place.
 constexpr std::uint32_t direct_bytes = 4096;
 // Runs of memory that a push transport is given at once; beyond, the message is packed first.

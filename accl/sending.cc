@@ -29,7 +29,7 @@ bool Executor::send(Fiber& fiber, const Operation& operation) {
 bool Executor::is_viewable(Fiber& fiber, std::uint32_t send, const Slice& source) {
   const bool is_input = source.buffer == Buffer::input;
   const UserBuffer& buffer = is_input ? binding_.input : binding_.output;
-  if (!buffer.is_shared || fiber.bytes < viewed_bytes || source.buffer == Buffer::scratch ||
+  if (!buffer.is_shared || fiber.bytes <= viewed_above_bytes || source.buffer == Buffer::scratch ||
       must_scale(source)) {
     return false;
   }

@@ -20,23 +20,26 @@ bool uses(const Operation& operation, Buffer buffer) {
          (operation.has_target && operation.target.buffer == buffer);
 }
 
+// What can be seen without looking at operations.
+bool may_fit(const Call& call, const Binding& binding) {
+  return call.collective != Collective::alltoallv && !binding.scaling.is_on &&
+         binding.divide_by == 0 && binding.program->operations.size() <= most_steps &&
+         std::max(binding.input_layout.slices(), binding.output_layout.slices()) == 1 &&
+         std::ranges::all_of(binding.peers,
+                             [](PeerLanes* peer) { return peer->lanes[0].is_pull(); });
+}
+
 }  // namespace
 
 std::unique_ptr<Straight> Straight::make(const Call& call, Route& route, const Binding& binding,
                                          std::uint64_t shape) {
+  if (!may_fit(call, binding)) return nullptr;
   std::unique_ptr<Straight> straight(new Straight(call, route, shape));
   return straight->flatten(binding) ? std::move(straight) : nullptr;
 }
 
 bool Straight::flatten(const Binding& binding) {
   const Program& program = *binding.program;
-  if (call_.collective == Collective::alltoallv || binding.scaling.is_on ||
-      binding.divide_by != 0 || program.operations.size() > most_steps ||
-      std::max(binding.input_layout.slices(), binding.output_layout.slices()) != 1 ||
-      std::ranges::any_of(binding.peers,
-                          [](PeerLanes* peer) { return !peer->lanes[0].is_pull(); })) {
-    return false;
-  }
   kernel_ = binding.kernel;
   scratch_.resize(program.scratch.size() * binding.output_layout.largest_piece() *
                   size_of(binding.type));
@@ -142,7 +145,7 @@ bool Straight::find(const Step& step, const Source& source, const std::byte*& da
     data = Lane::payload(head, step.bytes);
     return true;
   }
-  is_mismatch_ |= head != nullptr || source.lane->has_arrived_otherwise(step.bytes);
+  is_mismatch_ = head != nullptr || source.lane->has_arrived_otherwise(step.bytes);
   blocked_on_ = source.peer;
   return false;
 }
@@ -184,7 +187,9 @@ std::size_t Straights::place_of(const Call& call) {
                               static_cast<std::uint64_t>(call.type) << 8 |
                               static_cast<std::uint64_t>(call.op) << 16 |
                               static_cast<std::uint64_t>(index(call.root)) << 24;
-  return mix(small ^ (call.count << 40)) % places;
+  const auto peers =
+      static_cast<std::uint64_t>(call.to) << 32 ^ static_cast<std::uint64_t>(call.from);
+  return mix(mix(small ^ peers) + (call.count ^ call.recv_count << 32)) % places;
 }
 
 Straight* Straights::add(const Call& call, std::unique_ptr<Straight> straight) {

@@ -20,8 +20,10 @@
 #include <cerrno>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "accl/base/clock.h"
 #include "accl/base/error.h"
 #include "accl/base/fd.h"
 #include "accl/kernels/kernels.h"
@@ -40,6 +42,7 @@ constexpr std::size_t small_bytes = 16384;
 constexpr std::size_t tiny_bytes = 56;  // Fits beside its stamp in one cache line.
 constexpr std::size_t most_slice_bytes = 256 << 10;
 constexpr std::size_t stream_bytes = 16 << 20;
+constexpr accl::Milliseconds join_patience{20'000};
 constexpr std::size_t depth = 3;  // Slices of staging.
 
 struct alignas(64) Slot {
@@ -64,9 +67,20 @@ struct Area {
   std::array<Rank, most_ranks> ranks;
 };
 
-// Memory that every rank maps, by a name in the folder that accl-perf removes.
-Area& map_area(const std::string& folder) {
-  const std::string name = "/accl-bare-" + std::filesystem::path(folder).filename().string();
+// A name for shared memory that is gone as soon as all ranks have mapped it, or one gives up.
+class Name {
+ public:
+  explicit Name(const std::string& folder)
+      : text_("/accl-bare-" + std::filesystem::path(folder).filename().string()) {}
+  ~Name() { ::shm_unlink(text_.c_str()); }
+  const std::string& text() const { return text_; }
+
+ private:
+  const std::string text_;
+};
+
+// Memory that every rank maps.
+Area& map_area(const std::string& name) {
   const accl::Fd file(::shm_open(name.c_str(), O_CREAT | O_RDWR, 0600));
   if (!file || ::ftruncate(file.get(), sizeof(Area)) != 0) accl::fail_system(name, errno);
   void* const memory =
@@ -85,18 +99,16 @@ void bind_to_core(int core) {
 
 class Bare final : public accl::peers::Library {
  public:
-  Bare(std::uint32_t rank, std::uint32_t size, const std::string& folder)
+  Bare(std::uint32_t rank, std::uint32_t size, const Name& name)
       : rank_(rank),
         size_(size),
         is_crowded_(size > static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN))),
-        area_(map_area(folder)) {
-    if (size > most_ranks) {
-      accl::fail(accl::ErrorKind::invalid_argument, "at most {} ranks", most_ranks);
-    }
+        area_(map_area(name.text())) {
     area_.joined.fetch_add(1);
-    while (area_.joined.load() < size) ::usleep(1000);
+    const accl::Deadline deadline(join_patience);
+    while (area_.joined.load() < size && !deadline.passed()) ::usleep(1000);
+    if (area_.joined.load() < size) accl::fail(accl::ErrorKind::timeout, "a rank is missing");
     if (!is_crowded_) bind_to_core(static_cast<int>(rank));
-    ::shm_unlink(("/accl-bare-" + std::filesystem::path(folder).filename().string()).c_str());
   }
 
   std::uint32_t rank() const override { return rank_; }
@@ -268,8 +280,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    Bare bare(static_cast<std::uint32_t>(std::stoul(argv[2])),
-              static_cast<std::uint32_t>(std::stoul(argv[3])), argv[4]);
+    const auto size = static_cast<std::uint32_t>(std::stoul(argv[3]));
+    if (size > most_ranks) {
+      accl::fail(accl::ErrorKind::invalid_argument, "at most {} ranks", most_ranks);
+    }
+    std::optional<Name> name(argv[4]);
+    Bare bare(static_cast<std::uint32_t>(std::stoul(argv[2])), size, *name);
+    name.reset();
     accl::peers::serve(bare, argv[1]);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", argv[0], error.what());

@@ -20,7 +20,7 @@ constexpr std::int64_t large = 1'000'000'000;
 constexpr std::string_view collectives[] = {"allreduce", "reduce_scatter", "allgather", "broadcast",
                                             "reduce",    "alltoall",       "gather",    "scatter",
                                             "sendrecv",  "barrier"};
-constexpr std::string_view transports[] = {"auto", "shm", "tcp", "ucx", "verbs"};
+constexpr std::string_view transports[] = {"auto", "shm", "tcp", "ucx"};
 // nccl-tests' order.
 constexpr std::array all_ops{ReduceOp::sum, ReduceOp::prod, ReduceOp::max,
                              ReduceOp::min, ReduceOp::avg,  ReduceOp::premul_sum};
@@ -198,7 +198,7 @@ void add_algorithm_flags(CLI::App& app, Options& options) {
         constexpr std::string_view names[] = {"near", "far"};
         options.first = choice("--first", text, names) == 0 ? First::near : First::far;
       });
-  add(app, "--transport", "auto, shm, tcp, ucx or verbs (auto)", "NAME",
+  add(app, "--transport", "auto, shm, tcp or ucx (auto)", "NAME",
       [&options](const std::string& text) {
         options.transport = transports[choice("--transport", text, transports)];
       });
@@ -235,7 +235,8 @@ void add_work_flags(CLI::App& app, Options& options) {
         fail(ErrorKind::invalid_argument,
              "--device cuda: this build moves host memory only, use --device host");
       });
-  app.add_flag("--peers", options.peers, "Measure Open MPI, MPICH and Gloo too, interleaved");
+  app.add_flag("--peers", options.peers,
+               "Measure Open MPI, MPICH, Gloo and the bare limit too, interleaved");
   app.add_option_function<std::vector<std::string>>(
          "--tune",
          [&options](const std::vector<std::string>& paths) {
@@ -385,8 +386,8 @@ std::optional<Options> parse_options(int argc, char** argv) {
   options.collective = parse_collective(collective);
   check_together(options, app.count("-f") != 0);
   check_fault(options);
-  check_modes(options);
   take_map_from_environment(options);
+  check_modes(options);
   check_algorithm(options);
   return options;
 }

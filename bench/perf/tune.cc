@@ -178,7 +178,8 @@ std::string tuned_rules(const Options& options, std::uint32_t ranks, std::string
   std::string rules;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     const bool is_last = i + 1 == sizes.size();
-    if (!is_last && winners[i + 1] == winners[i]) continue;
+    const bool is_one_class = !is_last && sizes[i + 1].bytes == sizes[i].bytes;
+    if (is_one_class || (!is_last && winners[i + 1] == winners[i])) continue;
     const Choice& choice = candidates[winners[i]];
     rules += fmt::format(
         "{:<15} {:<7} {:<6} {:<10} {:<13} {:<6} {}\n", name_of(options.collective),
@@ -211,12 +212,13 @@ std::string merge_rules(const std::string& table, const Options& options, std::u
 int tune(const Options& options, Star& star, Communicator& communicator,
          std::span<const Case> cases) {
   const std::uint32_t ranks = communicator.size();
-  const auto members = communicator.session()->members();
-  const bool is_one_host = std::ranges::all_of(
-      members, [&](const Member& member) { return member.host_id == members[0].host_id; });
-  const std::string transport =
-      options.transport != "auto" ? options.transport : (is_one_host ? "shm" : "shm+tcp");
+  const std::string transport = communicator.expected_transport();
   const std::vector<Choice> candidates = tuning_candidates(options, ranks);
+  if (candidates.empty()) {
+    fail(ErrorKind::invalid_argument,
+         "--algo {}: does not serve {} over {} ranks; choose one of {}", options.algorithm,
+         name_of(options.collective), ranks, algorithm_names(options.collective));
+  }
   const std::string base = base_table(options, communicator);  // A bad one is told at once.
   std::vector<TunedSize> sizes;
   for (const Case& row : cases) {

@@ -207,7 +207,8 @@ TEST(Explain, GoesByTheTableThatWouldBeUsed) {
   std::string table = "allreduce 4-4 max any bruck 0 1\n";
   table += SelectionTable::built_in().text();
   const std::string setting = "ACCL_SELECTION=" + scratch.write("my.table", table);
-  const std::vector<std::string> words{"allreduce", "--ranks", "4", "-b", "1K", "-e", "1K", "--explain"};
+  const std::vector<std::string> words{"allreduce", "--ranks", "4",  "-b",
+                                       "1K",        "-e",      "1K", "--explain"};
   const Outcome outcome = run_perf(words, {setting});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_NE(outcome.out.find("        1024  bruck"), std::string::npos) << outcome.out;

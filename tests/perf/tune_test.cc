@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "accl/base/types.h"
@@ -32,6 +33,13 @@ TEST(TunedRules, JoinSizesOfOneChoiceAndServeAllAbove) {
   std::getline(rules, line);
   EXPECT_EQ(line, "allreduce       4-4     max    shm        ring          0      4");
   EXPECT_FALSE(std::getline(rules, line));
+}
+
+TEST(TunedRules, HaveOneRuleForEachClassOfSizes) {
+  Options options;
+  const std::vector<TunedSize> sizes{{4096, {1, 0, 2}}, {4096, {2, 0, 1}}, {8192, {1, 0, 2}}};
+  const std::string rules = tuned_rules(options, 4, "shm", three, sizes);
+  EXPECT_EQ(std::ranges::count(rules, '\n'), 2);
 }
 
 TEST(MergeRules, ReplaceTheirOwnAndStandBeforeAllOthers) {
@@ -73,6 +81,13 @@ TEST(Tune, WritesATableThatServesTheNextRun) {
                {"ACCL_SELECTION=" + path});
   ASSERT_EQ(used.code, 0) << used.err;
   EXPECT_NE(read_whole(json).find("\"algorithm\": \"rd\""), std::string::npos);
+}
+
+TEST(Tune, AnAlgorithmThatDoesNotFitIsNamed) {
+  const Outcome made = run_perf(
+      {"reduce_scatter", "--ranks", "3", "--algo", "hd", "--tune", "-b", "64", "-e", "64"});
+  EXPECT_EQ(made.code, 2);
+  EXPECT_NE(made.err.find("--algo hd"), std::string::npos) << made.err;
 }
 
 TEST(Tune, APathThatCannotBeWrittenIsNamed) {
