@@ -100,6 +100,14 @@ TEST(StraightCall, IsNoneOfWhatNeedsMore) {
   EXPECT_EQ(uneven.straight(), nullptr);
 }
 
+// data[i] is (i + first) * times.
+void expect_counting(std::span<const std::int32_t> data, std::int32_t first, std::int32_t times) {
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    ASSERT_EQ(data[i], (static_cast<std::int32_t>(i) + first) * times)
+        << data.size() << " elements, at " << i;
+  }
+}
+
 // Rank 0 of each host has a peer over tcp and walks; the others have not and run straight. What
 // accl_alloc memory holds may be read in place, which a straight rank does not understand.
 TEST(StraightCall, MeetsRanksThatWalk) {
@@ -109,16 +117,13 @@ TEST(StraightCall, MeetsRanksThatWalk) {
       const std::span<std::int32_t> data(static_cast<std::int32_t*>(memory), count);
       for (std::int32_t round = 0; round < 40; ++round) {
         const bool is_root = comm.rank() == Rank{0};
-        for (std::size_t i = 0; i < count; ++i) {
-          data[i] = is_root ? static_cast<std::int32_t>(i) + round : -1;
-        }
+        std::ranges::fill(data, -1);
+        if (is_root) std::iota(data.begin(), data.end(), round);
         Call call{.collective = Collective::broadcast, .send = memory, .recv = memory};
         call.count = count;
         call.type = DataType::int32;
         comm.run(call);
-        for (std::size_t i = 0; i < count; ++i) {
-          ASSERT_EQ(data[i], static_cast<std::int32_t>(i) + round) << count << " at " << i;
-        }
+        expect_counting(data, round, 1);
       }
       process_heap().free(memory);
     });
@@ -138,9 +143,7 @@ TEST(StraightCall, MeetsRanksWhoseMessagesAreTwiceAsLarge) {
         Call call{.send = memory, .recv = memory, .count = count};
         call.type = DataType::int32;
         comm.run(call);
-        for (std::size_t i = 0; i < count; ++i) {
-          ASSERT_EQ(data[i], 3 * (static_cast<std::int32_t>(i) + round)) << count << " at " << i;
-        }
+        expect_counting(data, round, 3);
       }
       process_heap().free(memory);
     });
