@@ -115,13 +115,11 @@ TEST(StraightCall, MeetsRanksThatWalk) {
     run_ranks(5, {}, {0, 0, 0, 1, 1}, [&](Communicator& comm) {
       void* const memory = process_heap().allocate(count * sizeof(std::int32_t));
       const std::span<std::int32_t> data(static_cast<std::int32_t*>(memory), count);
+      Call call{.collective = Collective::broadcast, .send = memory, .recv = memory};
+      call.count = count;
+      call.type = DataType::int32;
       for (std::int32_t round = 0; round < 40; ++round) {
-        const bool is_root = comm.rank() == Rank{0};
-        std::ranges::fill(data, -1);
-        if (is_root) std::iota(data.begin(), data.end(), round);
-        Call call{.collective = Collective::broadcast, .send = memory, .recv = memory};
-        call.count = count;
-        call.type = DataType::int32;
+        std::iota(data.begin(), data.end(), comm.rank() == Rank{0} ? round : -1000);
         comm.run(call);
         expect_counting(data, round, 1);
       }
