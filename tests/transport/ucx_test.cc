@@ -26,7 +26,7 @@ constexpr Geometry geometry{.lanes = 1, .ring_bytes = 4096};
 
 TEST(Ucx, WhereItIsMissingOneSentenceSaysWhatToDo) {
   try {
-    static_cast<void>(make_ucx_transport(geometry, {.library = "libno-such-ucp.so.0"}));
+    static_cast<void>(make_ucx_transport(geometry, {.shared_object = "libno-such-ucp.so.0"}));
     FAIL() << "made a transport of nothing";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::system);
@@ -40,7 +40,7 @@ TEST(Ucx, WhereItIsMissingOneSentenceSaysWhatToDo) {
 
 TEST(Ucx, ALibraryThatIsNotUcxIsNamed) {
   try {
-    static_cast<void>(make_ucx_transport(geometry, {.library = "libc.so.6"}));
+    static_cast<void>(make_ucx_transport(geometry, {.shared_object = "libc.so.6"}));
     FAIL() << "made a transport of libc";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("libc.so.6 has no ucp_"), std::string::npos)

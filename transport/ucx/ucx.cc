@@ -79,7 +79,7 @@ Hub::Hub(const Geometry& geometry, const UcxOptions& options)
       meetings_(::epoll_create1(EPOLL_CLOEXEC)),
       timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
       events_(::epoll_create1(EPOLL_CLOEXEC)),
-      fabric_(options.library) {
+      fabric_(options.shared_object) {
   if (!meetings_ || !timer_ || !events_) fail_system("ucx: cannot make a descriptor", errno);
   watch(events_, fabric_.event_fd(), nullptr, "UCX");
   watch(events_, meetings_.get(), nullptr, "connections");

@@ -16,7 +16,7 @@
 namespace accl {
 
 struct UcxOptions {
-  std::string library = "libucp.so.0";
+  std::string shared_object = "libucp.so.0";
   // Longest that the endpoints of a transport together wait, at their end, for peers to take what
   // is on its way to them. Only a peer that lives and does not poll uses it up.
   Milliseconds farewell{500};
