@@ -26,10 +26,10 @@ struct Expected {
 Expected expected(Collective collective, std::uint32_t size, std::uint32_t rank, std::size_t count,
                   std::uint32_t root) {
   Expected want;
-  auto sum = [&](std::size_t i) {
-    std::int32_t total = 0;
-    for (std::uint32_t r = 0; r < size; ++r) total += value_at(r, i);
-    return total;
+  auto sum = [&](std::size_t i) {  // Wraps, as the library's does.
+    std::uint32_t total = 0;
+    for (std::uint32_t r = 0; r < size; ++r) total += static_cast<std::uint32_t>(value_at(r, i));
+    return static_cast<std::int32_t>(total);
   };
   const std::size_t blocks = is_blocks(collective) ? size : 1;
   for (std::size_t i = 0; i < count * blocks; ++i) {
