@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t most_steps = 256;
 
+std::uintptr_t address_of(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+
 bool uses(const Operation& operation, Buffer buffer) {
   const auto reads = [&](const Operand& operand) {
     return operand.kind == Operand::Kind::local && operand.slice.buffer == buffer;
@@ -43,9 +45,7 @@ bool Straight::flatten(const Binding& binding) {
   kernel_ = binding.kernel;
   scratch_.resize(program.scratch.size() * binding.output_layout.largest_piece() *
                   size_of(binding.type));
-  bases_ = {reinterpret_cast<std::uintptr_t>(call_.send),
-            reinterpret_cast<std::uintptr_t>(call_.recv),
-            reinterpret_cast<std::uintptr_t>(scratch_.data())};
+  bases_ = {address_of(call_.send), address_of(call_.recv), address_of(scratch_.data())};
   const auto any_uses = [&](Buffer buffer) {
     return call_.collective != Collective::barrier &&  // It brings its own.
            std::ranges::any_of(program.operations,
@@ -112,8 +112,9 @@ bool Straight::is_of(const Call& call) const {
 }
 
 void Straight::begin(const void* send, void* recv, std::uint32_t tag) {
-  bases_[static_cast<std::size_t>(Buffer::input)] = reinterpret_cast<std::uintptr_t>(send);
-  bases_[static_cast<std::size_t>(Buffer::output)] = reinterpret_cast<std::uintptr_t>(recv);
+  // What is not the user's (a barrier's bytes) stays where it was when the line was made.
+  if (needs_send_) bases_[static_cast<std::size_t>(Buffer::input)] = address_of(send);
+  if (needs_recv_) bases_[static_cast<std::size_t>(Buffer::output)] = address_of(recv);
   tag_ = tag;
   at_ = 0;
   is_computed_ = is_mismatch_ = false;

@@ -128,6 +128,19 @@ TEST(StraightCall, MeetsRanksThatWalk) {
   }
 }
 
+// A barrier has bytes of its own, whatever buffers its call names, and another's next time.
+TEST(StraightCall, OfABarrierTouchesNobodysBuffers) {
+  run_ranks(3, {}, {0, 0, 0}, [](Communicator& comm) {
+    std::vector<std::uint8_t> memory(1 << 16, 7);
+    for (const std::size_t at : {std::size_t{100}, std::size_t{5000}, std::size_t{60000}}) {
+      comm.run({.collective = Collective::barrier});
+      Call call{.collective = Collective::barrier, .send = &memory[at], .recv = &memory[at + 1]};
+      comm.run(call);
+    }
+    EXPECT_EQ(std::ranges::count(memory, 7), static_cast<std::ptrdiff_t>(memory.size()));
+  });
+}
+
 // In a folded halving-doubling single ranks exchange half of what the pairs do.
 TEST(StraightCall, MeetsRanksWhoseMessagesAreTwiceAsLarge) {
   CommunicatorOptions options;
