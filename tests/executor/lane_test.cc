@@ -40,7 +40,7 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
     lane.release(next.bytes, false);
   };
   const std::uint32_t most = Lane::largest_message(geometry.ring_bytes);
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 6000; ++i) {
     const std::uint32_t limits[] = {most, 2000, 2000, 2 * tiny_bytes};
     const std::uint32_t limit = std::min(most, limits[random() % 4]);
     const std::uint32_t bytes = random() % (limit + 1);
