@@ -21,7 +21,6 @@ namespace {
 using tcp::DataFrame;
 using tcp::FrameKind;
 using tcp::FrameStart;
-using tcp::Greeting;
 
 constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
 
@@ -165,7 +164,7 @@ TEST_F(TcpWire, RandomFramesDoNoHarm) {
     auto [mine, theirs] = connected_pair();
     wire_ = std::move(theirs);
     endpoint_ = transport_->open(Rank(3), std::move(mine));
-    write(Greeting{.lanes = geometry.lanes, .ring_bytes = geometry.ring_bytes});
+    write(greeting_of(tcp::greeting_magic, geometry));
     endpoint_->finish(Deadline(patience));
     std::uint32_t until = 0;
     for (int i = 0; i < 20 && !endpoint_->broken(); ++i) {
@@ -200,7 +199,8 @@ TEST(TcpGreeting, AnotherProtocolVersionIsTold) {
   auto [mine, theirs] = connected_pair();
   auto transport = make_tcp_transport(geometry);
   auto endpoint = transport->open(Rank(3), std::move(mine));
-  const Greeting greeting{.version = 99, .lanes = 2, .ring_bytes = 64 << 10};
+  Greeting greeting = greeting_of(tcp::greeting_magic, geometry);
+  greeting.version = 99;
   ASSERT_EQ(::send(theirs.get(), &greeting, sizeof greeting, 0),
             static_cast<ssize_t>(sizeof greeting));
   try {

@@ -13,14 +13,14 @@ namespace {
 
 constexpr std::size_t fd_count = 2;
 
-// A message of one Greeting with room for its descriptors.
+// A message of one ShmGreeting with room for its descriptors.
 struct Envelope {
   alignas(cmsghdr) char control[CMSG_SPACE(fd_count * sizeof(int))] = {};
   iovec body{};
   msghdr header{};
 
   explicit Envelope(void* greeting) {
-    body = {greeting, sizeof(Greeting)};
+    body = {greeting, sizeof(ShmGreeting)};
     header.msg_iov = &body;
     header.msg_iovlen = 1;
     header.msg_control = control;
@@ -46,8 +46,8 @@ void wait_readable(int socket, Rank peer, const Deadline& deadline) {
 
 }  // namespace
 
-void send_greeting(int socket, Rank peer, const Greeting& greeting, int segment, int event) {
-  Greeting copy = greeting;
+void send_greeting(int socket, Rank peer, const ShmGreeting& greeting, int segment, int event) {
+  ShmGreeting copy = greeting;
   Envelope envelope(&copy);
   cmsghdr* const rights = CMSG_FIRSTHDR(&envelope.header);
   rights->cmsg_level = SOL_SOCKET;
@@ -55,7 +55,7 @@ void send_greeting(int socket, Rank peer, const Greeting& greeting, int segment,
   rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
   const int fds[fd_count] = {segment, event};
   std::memcpy(CMSG_DATA(rights), fds, sizeof fds);
-  if (::sendmsg(socket, &envelope.header, MSG_NOSIGNAL) != sizeof(Greeting)) {
+  if (::sendmsg(socket, &envelope.header, MSG_NOSIGNAL) != sizeof(ShmGreeting)) {
     if (errno == EPIPE || errno == ECONNRESET) fail_closed(peer);
     fail_system("passing shared memory to a rank of this host", errno);
   }
@@ -75,7 +75,7 @@ ReceivedGreeting receive_greeting(int socket, Rank peer, const Deadline& deadlin
     got.event.reset(fds[1]);
   }
   if (bytes <= 0) fail_closed(peer);
-  if (bytes != sizeof(Greeting) || got.greeting.magic != Greeting{}.magic || !got.segment) {
+  if (bytes != sizeof(ShmGreeting) || got.greeting.magic != ShmGreeting{}.magic || !got.segment) {
     fail(ErrorKind::remote,
          "rank {} sent no shared memory greeting; do all ranks run the same "
          "version of ACCL?",

@@ -11,7 +11,7 @@
 
 namespace accl {
 
-struct Greeting {
+struct ShmGreeting {
   std::uint64_t magic = 0x314d48534c434341;  // "ACCLSHM1"
   std::uint32_t lanes = 0;
   std::uint32_t ring_bytes = 0;
@@ -21,12 +21,12 @@ struct Greeting {
 };
 
 struct ReceivedGreeting {
-  Greeting greeting;
+  ShmGreeting greeting;
   Fd segment, event;
 };
 
 // Throws Error(system) where the socket carries no descriptors (it must be of unix domain).
-void send_greeting(int socket, Rank peer, const Greeting& greeting, int segment, int event);
+void send_greeting(int socket, Rank peer, const ShmGreeting& greeting, int segment, int event);
 
 // Throws Error(remote) naming the peer when it is gone, Error(timeout) when nothing came.
 ReceivedGreeting receive_greeting(int socket, Rank peer, const Deadline& deadline);

@@ -154,10 +154,10 @@ ShmEndpoint::ShmEndpoint(Shm& owner, Rank peer, Fd meeting)
       peer_(peer),
       meeting_(std::move(meeting)),
       own_(Segment::create(segment_bytes(geometry_), "messages to a rank of this host")) {
-  const Greeting mine{.lanes = geometry_.lanes,
-                      .ring_bytes = geometry_.ring_bytes,
-                      .can_fence = owner.barrier_works() ? 1u : 0u,
-                      .own_key = key_of(own_)};
+  const ShmGreeting mine{.lanes = geometry_.lanes,
+                         .ring_bytes = geometry_.ring_bytes,
+                         .can_fence = owner.barrier_works() ? 1u : 0u,
+                         .own_key = key_of(own_)};
   send_greeting(meeting_.get(), peer_, mine, own_.file.get(), owner.event_fd());
   owner_.endpoints().push_back(this);
 }

@@ -36,26 +36,6 @@ void set_no_delay(int socket) {
   }
 }
 
-void check_greeting(const Greeting& theirs, const Geometry& ours, Rank peer) {
-  if (theirs.magic != greeting_magic) {
-    fail(ErrorKind::invalid_usage,
-         "tcp: rank {} does not speak this protocol (its greeting begins {:#x}, ours {:#x}); use "
-         "the same transport, library and byte order on all ranks",
-         index(peer), theirs.magic, greeting_magic);
-  }
-  if (theirs.version != protocol_version) {
-    fail(ErrorKind::invalid_usage,
-         "tcp: rank {} speaks protocol version {}, this rank {}; use the same library on all ranks",
-         index(peer), theirs.version, protocol_version);
-  }
-  if (theirs.lanes != ours.lanes || theirs.ring_bytes != ours.ring_bytes) {
-    fail(ErrorKind::invalid_usage,
-         "tcp: rank {} has {} lanes of {} bytes, this rank {} lanes of {} bytes; give all ranks "
-         "the same settings",
-         index(peer), theirs.lanes, theirs.ring_bytes, ours.lanes, ours.ring_bytes);
-  }
-}
-
 }  // namespace
 
 TcpEndpoint::TcpEndpoint(std::shared_ptr<Hub> hub, Rank peer, Fd socket)
@@ -79,9 +59,7 @@ TcpEndpoint::~TcpEndpoint() {
 
 // Fits into the buffer of a socket nothing was written to, so this never waits.
 void TcpEndpoint::send_greeting() {
-  Greeting greeting;
-  greeting.lanes = hub_->geometry.lanes;
-  greeting.ring_bytes = hub_->geometry.ring_bytes;
+  const Greeting greeting = greeting_of(greeting_magic, hub_->geometry);
   const ssize_t sent =
       ::send(socket_.get(), &greeting, sizeof greeting, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent == sizeof greeting) return;
@@ -115,7 +93,9 @@ void TcpEndpoint::read_greeting(const Deadline& deadline) {
     }
     have += static_cast<std::size_t>(came);
   }
-  check_greeting(theirs, hub_->geometry, peer_);
+  const std::string wrong =
+      complaint("tcp", theirs, greeting_of(greeting_magic, hub_->geometry), peer_);
+  if (!wrong.empty()) fail(ErrorKind::invalid_usage, "{}", wrong);
 }
 
 void TcpEndpoint::watch(std::uint32_t events, int operation) {

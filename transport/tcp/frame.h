@@ -1,30 +1,17 @@
 // frame.h - what the tcp transport writes to a socket. Once, each way: a Greeting. Then frames:
-// a data frame (28 bytes, then head.bytes of payload) or a release frame (8 bytes). Numbers are in
-// the order of the machine; a peer of another order is found by the greeting's magic.
+// a data frame (28 bytes, then head.bytes of payload) or a release frame (8 bytes).
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "transport/greeting.h"
 #include "transport/transport.h"
 
 namespace accl::tcp {
 
-constexpr std::uint32_t max_lanes = 64;  // Lanes fit in a bit mask.
-constexpr std::uint32_t max_ring_bytes = 1 << 30;
-
 constexpr std::uint64_t greeting_magic = 0x4143'434C'7463'7021;  // "ACCLtcp!"
-constexpr std::uint32_t protocol_version = 1;
-
-struct Greeting {
-  std::uint64_t magic = greeting_magic;
-  std::uint32_t version = protocol_version;
-  std::uint32_t lanes = 0;
-  std::uint32_t ring_bytes = 0;
-  std::uint32_t reserved = 0;
-};
-static_assert(sizeof(Greeting) == 24);
 
 // Values that stray payload hardly holds: a stream out of step is found at the next header.
 enum class FrameKind : std::uint16_t { data = 0xDA7A, release = 0x5E1F };

@@ -72,15 +72,7 @@ class TcpTransport : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> make_tcp_transport(const Geometry& geometry, const TcpOptions& options) {
-  const bool lanes_good = geometry.lanes >= 1 && geometry.lanes <= tcp::max_lanes;
-  const bool ring_good = geometry.ring_bytes >= 4096 &&
-                         geometry.ring_bytes <= tcp::max_ring_bytes &&
-                         geometry.ring_bytes % 4096 == 0;
-  if (!lanes_good || !ring_good) {
-    fail(ErrorKind::invalid_argument,
-         "tcp: {} lanes of {} bytes: give 1 to {} lanes, and a multiple of 4096 bytes up to {}",
-         geometry.lanes, geometry.ring_bytes, tcp::max_lanes, tcp::max_ring_bytes);
-  }
+  check_geometry("tcp", geometry);
   return std::make_unique<TcpTransport>(geometry, options);
 }
 

@@ -13,28 +13,13 @@
 namespace accl::ucx {
 namespace {
 
-std::string complaint(const Greeting& theirs, const Geometry& ours, Rank peer) {
-  const std::uint32_t rank = index(peer);
-  if (theirs.magic != greeting_magic) {
-    return fmt::format(
-        "ucx: rank {} does not speak this protocol (its greeting begins {:#x}, ours {:#x}); use "
-        "the same transport, library and byte order on all ranks",
-        rank, theirs.magic, greeting_magic);
-  }
-  if (theirs.version != protocol_version) {
-    return fmt::format(
-        "ucx: rank {} speaks protocol version {}, this rank {}; use the same library on all ranks",
-        rank, theirs.version, protocol_version);
-  }
-  if (theirs.lanes != ours.lanes || theirs.ring_bytes != ours.ring_bytes) {
-    return fmt::format(
-        "ucx: rank {} has {} lanes of {} bytes, this rank {} lanes of {} bytes; give all ranks the "
-        "same settings",
-        rank, theirs.lanes, theirs.ring_bytes, ours.lanes, ours.ring_bytes);
-  }
+std::string complaint_about(const Opening& theirs, const Geometry& ours, Rank peer) {
+  const std::string wrong =
+      complaint("ucx", theirs.greeting, greeting_of(greeting_magic, ours), peer);
+  if (!wrong.empty()) return wrong;
   if (theirs.address_bytes == 0 || theirs.address_bytes > max_address_bytes) {
     return fmt::format(
-        "ucx: rank {} sent an address of {} bytes; use the same library on all ranks", rank,
+        "ucx: rank {} sent an address of {} bytes; use the same library on all ranks", index(peer),
         theirs.address_bytes);
   }
   return {};
@@ -49,18 +34,15 @@ Channel::Channel(Fabric& fabric, const Geometry& geometry, std::uint32_t number,
       number_(number),
       peer_(peer),
       meeting_(std::move(meeting)),
-      words_(sizeof(Greeting)),
+      words_(sizeof(Opening)),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),
       lanes_(lane_states_.get(), geometry.lanes),
       inbox_(geometry),
       packed_(std::size_t{geometry.lanes} * geometry.ring_bytes) {
   const std::span<const std::byte> address = fabric_.address();
-  Greeting greeting;
-  greeting.lanes = geometry.lanes;
-  greeting.ring_bytes = geometry.ring_bytes;
-  greeting.channel = number;
-  greeting.address_bytes = static_cast<std::uint32_t>(address.size());
-  say(std::as_bytes(std::span(&greeting, 1)));
+  Opening opening{.greeting = greeting_of(greeting_magic, geometry), .channel = number};
+  opening.address_bytes = static_cast<std::uint32_t>(address.size());
+  say(std::as_bytes(std::span(&opening, 1)));
   say(address);
 }
 
@@ -138,9 +120,9 @@ void Channel::take_words() {
 }
 
 void Channel::take_greeting() {
-  Greeting theirs;
+  Opening theirs;
   std::memcpy(&theirs, words_.data(), sizeof theirs);
-  const std::string wrong = complaint(theirs, geometry_, peer_);
+  const std::string wrong = complaint_about(theirs, geometry_, peer_);
   if (!wrong.empty()) return refuse(ErrorKind::invalid_usage, wrong);
   theirs_ = theirs.channel;
   words_.resize(theirs.address_bytes);

@@ -1,4 +1,4 @@
-// note.h - what the ucx transport says to a peer. Over the meeting socket, each way: a Greeting and
+// note.h - what the ucx transport says to a peer. Over the meeting socket, each way: an Opening and
 // the address of its UCX worker, Ready once UCX carries both ways, a Farewell at the end. Over UCX:
 // notes, each the header of an active message whose payload is that of the message.
 #pragma once
@@ -7,27 +7,21 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "transport/greeting.h"
 #include "transport/transport.h"
 
 namespace accl::ucx {
 
-constexpr std::uint32_t max_lanes = 64;
-constexpr std::uint32_t max_ring_bytes = 1 << 30;
 constexpr std::uint32_t max_address_bytes = 64 << 10;
 
 constexpr std::uint64_t greeting_magic = 0x4143'434C'7563'7821;  // "ACCLucx!"
-constexpr std::uint32_t protocol_version = 1;
 
-struct Greeting {
-  std::uint64_t magic = greeting_magic;
-  std::uint32_t version = protocol_version;
-  std::uint32_t lanes = 0;
-  std::uint32_t ring_bytes = 0;
+struct Opening {
+  Greeting greeting{};
   std::uint32_t channel = 0;  // What the peer shall write into Note::channel.
   std::uint32_t address_bytes = 0;
-  std::uint32_t reserved = 0;
 };
-static_assert(sizeof(Greeting) == 32);
+static_assert(sizeof(Opening) == 32);
 
 struct Ready {
   std::uint64_t magic = greeting_magic;

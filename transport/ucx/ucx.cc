@@ -241,15 +241,7 @@ class UcxTransport : public Transport {
 }  // namespace
 
 std::unique_ptr<Transport> make_ucx_transport(const Geometry& geometry, const UcxOptions& options) {
-  const bool lanes_good = geometry.lanes >= 1 && geometry.lanes <= ucx::max_lanes;
-  const bool ring_good = geometry.ring_bytes >= 4096 &&
-                         geometry.ring_bytes <= ucx::max_ring_bytes &&
-                         geometry.ring_bytes % 4096 == 0;
-  if (!lanes_good || !ring_good) {
-    fail(ErrorKind::invalid_argument,
-         "ucx: {} lanes of {} bytes: give 1 to {} lanes, and a multiple of 4096 bytes up to {}",
-         geometry.lanes, geometry.ring_bytes, ucx::max_lanes, ucx::max_ring_bytes);
-  }
+  check_geometry("ucx", geometry);
   return std::make_unique<UcxTransport>(geometry, options);
 }
 
