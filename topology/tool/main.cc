@@ -8,12 +8,16 @@
 
 #include "accl/base/error.h"
 #include "topology/tool/command.h"
+#include "topology/tool/map.h"
 
 namespace {
 
 using accl::topology::Command;
 
-std::vector<Command> commands_of(CLI::App&) { return {}; }
+std::vector<Command> commands_of(CLI::App& app) {
+  using namespace accl::topology;
+  return {map_command(app)};
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Pairs GPUs with NICs, plans cables, maps ranks, and proves what they cost"};

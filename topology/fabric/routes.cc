@@ -1,0 +1,119 @@
+#include "topology/fabric/routes.h"
+
+#include <algorithm>
+
+#include "accl/base/assert.h"
+#include "accl/base/mix.h"
+
+namespace accl::topology {
+namespace {
+
+constexpr std::uint8_t far_away = 0xFF;
+
+}  // namespace
+
+Routes::Routes(const Fabric& fabric, const Condition& condition, std::uint64_t seed)
+    : fabric_(fabric),
+      seed_(seed),
+      neighbours_(fabric.switches.size()),
+      switch_of_node_(fabric.graph.nodes().size()),
+      dead_(condition.dead_cables) {
+  for (std::uint32_t i = 0; i < fabric.switches.size(); ++i) {
+    switch_of_node_[index(fabric.switches[i].node)] = SwitchId{i};
+  }
+  find_neighbours(condition);
+  find_distances();
+}
+
+void Routes::find_neighbours(const Condition& condition) {
+  for (std::uint32_t i = 0; i < fabric_.switches.size(); ++i) {
+    std::vector<Neighbour>& list = neighbours_[i];
+    for (const LinkId link : fabric_.graph.leaving(fabric_.switches[i].node)) {
+      const CableId cable = fabric_.cable_of(link);
+      if (!fabric_.at(cable).joins_switches || condition.is_dead(cable)) continue;
+      const SwitchId to = switch_of_node_[index(fabric_.graph.link(link).to)];
+      auto place = std::ranges::lower_bound(list, to, {}, &Neighbour::to);
+      if (place == list.end() || place->to != to) place = list.insert(place, {to, {}, {}});
+      place->all.push_back(link);
+      if (!condition.is_occupied(cable)) place->chosen.push_back(link);
+    }
+    for (Neighbour& each : list) {
+      if (each.chosen.empty()) each.chosen = each.all;
+    }
+  }
+}
+
+void Routes::find_distances() {
+  const std::size_t count = fabric_.switches.size();
+  distances_.assign(count, std::vector<std::uint8_t>(count, far_away));
+  std::vector<SwitchId> open;
+  for (std::uint32_t start = 0; start < count; ++start) {
+    std::vector<std::uint8_t>& distance = distances_[start];
+    distance[start] = 0;
+    open.assign(1, SwitchId{start});
+    for (std::size_t next = 0; next < open.size(); ++next) {
+      const std::uint8_t here = distance[index(open[next])];
+      if (here + 1 == far_away) break;
+      for (const Neighbour& each : neighbours_[index(open[next])]) {
+        if (distance[index(each.to)] != far_away) continue;
+        distance[index(each.to)] = static_cast<std::uint8_t>(here + 1);
+        open.push_back(each.to);
+      }
+    }
+  }
+}
+
+const Routes::Neighbour* Routes::neighbour(SwitchId from, SwitchId to) const {
+  const std::vector<Neighbour>& list = neighbours_[index(from)];
+  const auto place = std::ranges::lower_bound(list, to, {}, &Neighbour::to);
+  return place == list.end() || place->to != to ? nullptr : &*place;
+}
+
+std::span<const LinkId> Routes::between(SwitchId from, SwitchId to) const {
+  const Neighbour* const found = neighbour(from, to);
+  return found == nullptr ? std::span<const LinkId>() : found->chosen;
+}
+
+std::optional<std::uint32_t> Routes::distance(SwitchId from, SwitchId to) const {
+  const std::uint8_t hops = distances_[index(from)][index(to)];
+  return hops == far_away ? std::nullopt : std::optional<std::uint32_t>(hops);
+}
+
+// A switch hashes what is in the packet, with a seed of its own, over the cables that lead nearer.
+LinkId Routes::hashed_hop(SwitchId at, SwitchId to, const Flow& flow) const {
+  const std::vector<std::uint8_t>& left = distances_[index(to)];
+  std::size_t ways = 0;
+  for (const Neighbour& each : neighbours_[index(at)]) {
+    if (left[index(each.to)] + 1 == left[index(at)]) ways += each.all.size();
+  }
+  ACCL_ASSERT(ways > 0, index(at), index(to));
+  const std::uint64_t packet =
+      mix(mix(std::uint64_t{index(flow.from)} << 32 | index(flow.to)) ^ flow.label);
+  std::size_t choice = mix(packet ^ mix(seed_ << 32 | index(at))) % ways;
+  for (const Neighbour& each : neighbours_[index(at)]) {
+    if (left[index(each.to)] + 1 != left[index(at)]) continue;
+    if (choice < each.all.size()) return each.all[choice];
+    choice -= each.all.size();
+  }
+  ACCL_ASSERT(false, choice);
+  return {};
+}
+
+bool Routes::append_path(const Flow& flow, std::vector<LinkId>& links) const {
+  const Nic& from = fabric_.at(flow.from);
+  const Nic& to = fabric_.at(flow.to);
+  const bool is_cut = dead_[index(from.cable)] || dead_[index(to.cable)];
+  if (is_cut || distances_[index(from.at)][index(to.at)] == far_away) return false;
+  links.push_back(fabric_.at(from.cable).link);
+  for (SwitchId at = from.at; at != to.at;) {
+    const Neighbour* const direct = flow.lane ? neighbour(at, to.at) : nullptr;
+    const LinkId hop = direct != nullptr ? direct->chosen[*flow.lane % direct->chosen.size()]
+                                         : hashed_hop(at, to.at, flow);
+    links.push_back(hop);
+    at = switch_of_node_[index(fabric_.graph.link(hop).to)];
+  }
+  links.push_back(reverse(fabric_.at(to.cable).link));
+  return true;
+}
+
+}  // namespace accl::topology

@@ -1,0 +1,92 @@
+#include "topology/mapping/mapper.h"
+
+#include <algorithm>
+
+#include "topology/mapping/closed_form.h"
+#include "topology/mapping/search.h"
+
+namespace accl::topology {
+namespace {
+
+const Algorithm& algorithm_of(const Problem& problem) {
+  return *find_algorithm(Collective::allreduce, problem.algorithm);
+}
+
+bool has_lanes(const Problem& problem) { return problem.fabric.cables_per_pair > 1; }
+
+// Lanes by unit, spread over the positions of the unit.
+std::vector<std::uint32_t> by_position(const Problem& problem,
+                                       const std::vector<std::uint32_t>& lanes) {
+  std::vector<std::uint32_t> all;
+  for (const std::uint32_t lane : lanes) all.insert(all.end(), problem.width, lane);
+  return all;
+}
+
+void count_loads(const Problem& problem, const Traffic& traffic, Mapping& mapping) {
+  Seats& seats = mapping.seats;
+  if (seats.lanes.empty() && has_lanes(problem)) search_lanes(problem, seats);
+  if (seats.lanes.empty()) seats.lanes.assign(seats.size(), 0);
+  mapping.rounds = loads_of(problem.fabric, problem.condition, problem.routes, seats, traffic,
+                            sending_of(problem.algorithm));
+}
+
+Mapping map_problem(const Problem& problem, std::uint64_t moves) {
+  const Traffic traffic = traffic_of(algorithm_of(problem), problem.shape);
+  Mapping mapping{.algorithm = problem.algorithm,
+                  .shape = problem.shape,
+                  .seats = {},
+                  .method = "search",
+                  .rounds = {}};
+  const std::optional<ClosedForm> form = closed_form(problem);
+  if (!form) {
+    const SearchResult found = search_seats(problem, moves > 0 ? moves : default_moves(problem));
+    mapping.seats = seats_of(problem, found.unit_order);
+    count_loads(problem, traffic, mapping);
+    return mapping;
+  }
+  mapping.method = form->name;
+  mapping.seats = seats_of(problem, form->unit_order);
+  mapping.seats.lanes = by_position(problem, form->lanes);
+  count_loads(problem, traffic, mapping);
+  return mapping;
+}
+
+}  // namespace
+
+double Mapping::most() const {
+  double most = 0;
+  for (const RoundLoad& round : rounds) most = std::max(most, round.between_switches);
+  return most;
+}
+
+std::uint32_t Mapping::occupied() const {
+  std::uint32_t count = 0;
+  for (const RoundLoad& round : rounds) count += round.occupied * round.repeats;
+  return count;
+}
+
+Sending sending_of(const std::string& algorithm) {
+  return {.qps = 1, .inside_servers = algorithm != "twolevel"};
+}
+
+std::vector<RoundLoad> loads_of(const Fabric& fabric, const Condition& condition,
+                                const Routes& routes, const Seats& seats, const Traffic& traffic,
+                                const Sending& sending) {
+  std::vector<RoundLoad> loads;
+  for (const Round& round : traffic.rounds) {
+    loads.push_back(load_of(fabric, condition, route_round(fabric, routes, seats, round, sending)));
+    loads.back().repeats = round.repeats;
+  }
+  return loads;
+}
+
+Mapping map_ranks(const Fabric& fabric, const Condition& condition, const MapOptions& options) {
+  const Routes routes(fabric, condition);
+  const std::string algorithm =
+      options.algorithm.empty() ? natural_algorithm(fabric) : options.algorithm;
+  const First first = options.first.value_or(First::far);
+  const Problem problem = make_problem(fabric, condition, routes, algorithm, first);
+  return map_problem(problem, options.moves);
+}
+
+}  // namespace accl::topology

@@ -1,0 +1,27 @@
+#include "topology/tool/cluster.h"
+
+#include "topology/fabric/spec.h"
+
+namespace accl::topology {
+
+void ClusterOptions::add_spec(CLI::App& app) {
+  app.add_option("SPEC", spec, "The cluster, as YAML (docs/topology.md)")->required();
+}
+
+void ClusterOptions::add_lists(CLI::App& app) {
+  app.add_option("--hosts", hosts, "Take part: servers or NICs, one a line (all)");
+  app.add_option("--dead", dead, "Are dead: servers, NICs, switches, ports or cables, one a line");
+  app.add_option("--occupied", occupied, "Cables that other jobs occupy, one a line");
+}
+
+Cluster load_cluster(const ClusterOptions& options) {
+  Cluster cluster{load_fabric(options.spec), {}};
+  cluster.condition = whole(cluster.fabric);
+  Condition& condition = cluster.condition;
+  if (!options.hosts.empty()) take_hosts(cluster.fabric, options.hosts, condition);
+  if (!options.dead.empty()) take_dead(cluster.fabric, options.dead, condition);
+  if (!options.occupied.empty()) take_occupied(cluster.fabric, options.occupied, condition);
+  return cluster;
+}
+
+}  // namespace accl::topology

@@ -1,0 +1,29 @@
+// cluster.h - what several commands take: a spec, and files that say what of it may be used.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "topology/fabric/condition.h"
+
+namespace accl::topology {
+
+struct ClusterOptions {
+  std::string spec;
+  std::string hosts;
+  std::string dead;
+  std::string occupied;
+
+  void add_spec(CLI::App& app);
+  void add_lists(CLI::App& app);
+};
+
+struct Cluster {
+  Fabric fabric;
+  Condition condition;
+};
+
+// Throws Error(invalid_argument) for bad files.
+Cluster load_cluster(const ClusterOptions& options);
+
+}  // namespace accl::topology
