@@ -8,6 +8,7 @@
 
 #include "accl/base/error.h"
 #include "topology/tool/command.h"
+#include "topology/tool/explain.h"
 #include "topology/tool/map.h"
 
 namespace {
@@ -16,7 +17,7 @@ using accl::topology::Command;
 
 std::vector<Command> commands_of(CLI::App& app) {
   using namespace accl::topology;
-  return {map_command(app)};
+  return {map_command(app), explain_command(app)};
 }
 
 int run(int argc, char** argv) {
