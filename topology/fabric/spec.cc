@@ -140,7 +140,7 @@ void check_numbers(const Section& spec, const Rules& rules) {
 }
 
 Rules read_rules(Section& spec, FabricKind kind) {
-  constexpr std::array<std::string_view, 2> bigraph_ways{"spread", "block"};
+  constexpr std::array<std::string_view, 2> bigraph_ways{"block", "spread"};
   constexpr std::array<std::string_view, 2> leaf_ways{"block", "rail"};
   const bool is_bigraph = kind == FabricKind::bigraph;
   Rules rules;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <random>
 
 #include "accl/base/error.h"
@@ -17,12 +19,13 @@ struct Baseline {
   First first;
 };
 
-constexpr std::array<Baseline, 6> baselines{{{"sorted", "hd", First::near},
+constexpr std::array<Baseline, 7> baselines{{{"sorted", "hd", First::near},
                                              {"sorted", "hd", First::far},
                                              {"shuffled", "hd", First::near},
                                              {"sorted", "ring", First::near},
                                              {"by switch", "hd", First::near},
-                                             {"by switch", "ring", First::near}}};
+                                             {"by switch", "ring", First::near},
+                                             {"alternating", "ring", First::near}}};
 constexpr std::size_t rival_baselines = 4;  // There, servers are sorted by switch.
 
 // With planes of its own for every NIC of a server, only a two-level plan has paths; that goes by
@@ -35,7 +38,8 @@ Seats seats_for(const Fabric& fabric, const Baseline& baseline, const Condition&
                 std::uint64_t seed) {
   const std::string_view order = baseline.order;
   if (order == "by switch") return switch_by_switch(fabric, condition);
-  return order == "sorted" ? sorted_seats(condition) : shuffled_seats(condition, seed);
+  if (order == "alternating") return alternating_seats(fabric, condition);
+  return order == "sorted" ? sorted_seats(condition) : shuffled_seats(fabric, condition, seed);
 }
 
 // A baseline that cannot be counted says why and has no figures.
@@ -49,7 +53,7 @@ Study try_baseline(const Fabric& fabric, const Condition& condition, const Basel
     result.note = error.what();
   }
   result.order = baseline.order;
-  result.algorithm = baseline.algorithm;
+  result.algorithm = suited(fabric, baseline.algorithm);
   result.first = baseline.first;
   result.fabric = fabric.name;
   return result;
@@ -123,11 +127,38 @@ Seats switch_by_switch(const Fabric& fabric, const Condition& condition) {
   return seats;
 }
 
-Seats shuffled_seats(const Condition& condition, std::uint64_t seed) {
-  Seats seats = sorted_seats(condition);
+// Upper NICs switch by switch, and between them lower ones from one switch after the other.
+Seats alternating_seats(const Fabric& fabric, const Condition& condition) {
+  std::vector<NicId> upper;
+  std::vector<std::pair<std::size_t, NicId>> lower;  // By turn.
+  std::map<SwitchId, std::size_t> turns;
+  for (const NicId id : switch_by_switch(fabric, condition).nics) {
+    const SwitchId at = fabric.at(id).at;
+    if (fabric.at(at).side != Side::lower) upper.push_back(id);
+    if (fabric.at(at).side == Side::lower) lower.emplace_back(turns[at]++, id);
+  }
+  std::ranges::stable_sort(lower, {}, &std::pair<std::size_t, NicId>::first);
+  Seats seats;
+  for (std::size_t i = 0; i < std::max(upper.size(), lower.size()); ++i) {
+    if (i < upper.size()) seats.nics.push_back(upper[i]);
+    if (i < lower.size()) seats.nics.push_back(lower[i].second);
+  }
+  return seats;
+}
+
+Seats shuffled_seats(const Fabric& fabric, const Condition& condition, std::uint64_t seed) {
+  const Seats sorted = sorted_seats(condition);
+  const std::size_t width = fabric.planes > 1 ? fabric.servers.front().nics.size() : 1;
+  std::vector<std::size_t> units(sorted.nics.size() / width);
+  std::iota(units.begin(), units.end(), std::size_t{0});
   std::mt19937_64 random(seed);
-  for (std::size_t i = seats.nics.size(); i > 1; --i) {  // std::shuffle differs between libraries.
-    std::swap(seats.nics[i - 1], seats.nics[random() % i]);
+  for (std::size_t i = units.size(); i > 1; --i) {  // std::shuffle differs between libraries.
+    std::swap(units[i - 1], units[random() % i]);
+  }
+  Seats seats;
+  for (const std::size_t unit : units) {
+    const auto first = sorted.nics.begin() + static_cast<std::ptrdiff_t>(unit * width);
+    seats.nics.insert(seats.nics.end(), first, first + static_cast<std::ptrdiff_t>(width));
   }
   return seats;
 }
@@ -135,7 +166,9 @@ Seats shuffled_seats(const Condition& condition, std::uint64_t seed) {
 Fabric rival_of(const Fabric& fabric, std::uint32_t nics) {
   const std::size_t switches =
       std::ranges::count_if(fabric.switches, [](const Switch& s) { return s.side != Side::none; });
-  const auto leaf_like = static_cast<std::uint32_t>(std::max<std::size_t>(1, switches));
+  nics /= fabric.planes;
+  const auto leaf_like =
+      static_cast<std::uint32_t>(std::max<std::size_t>(1, switches / fabric.planes));
   const std::uint32_t fill = std::max(1u, (nics + leaf_like - 1) / leaf_like);
   const std::uint32_t leaves = (nics + fill - 1) / fill;
   double gbps = 0;
@@ -146,10 +179,11 @@ Fabric rival_of(const Fabric& fabric, std::uint32_t nics) {
     fills += fmt::format("{}{}", i > 0 ? "," : "", i + 1 < leaves ? fill : last);
   }
   const std::string text = fmt::format(
-      "name: leaf-spine\ntopology: leaf-spine\nservers: {{count: {}, nics: 1}}\n"
+      "name: leaf-spine\ntopology: leaf-spine\nplanes: {}\nservers: {{count: {}, nics: {}}}\n"
       "leaf: {{switches: {}, nics: {}]}}\nspine: {{switches: {}}}\ngbps: {}\n"
       "latency: {{start_us: {}, hop_us: {}}}\n",
-      nics, leaves, fills, fill, gbps, fabric.start_seconds * 1e6, fabric.hop_seconds * 1e6);
+      fabric.planes, nics, fabric.planes, leaves, fills, fill, gbps, fabric.start_seconds * 1e6,
+      fabric.hop_seconds * 1e6);
   Section spec = Section::parse(text, "leaf-spine");
   return read_fabric(spec);
 }
@@ -164,7 +198,10 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
       study(fabric, condition, mapping.algorithm, mapping.shape.first, mapping.seats, pinned));
   list.back().order = "hdrm";
   list.back().note = mapping.method;
+  const bool is_sorted =
+      std::ranges::is_sorted(condition.nics, {}, [&](NicId id) { return fabric.at(id).at; });
   for (const Baseline& baseline : baselines) {
+    if (is_sorted && std::string_view(baseline.order) == "by switch") continue;
     list.push_back(try_baseline(fabric, condition, baseline, options));
   }
   const auto nics = static_cast<std::uint32_t>(condition.nics.size());
