@@ -53,6 +53,7 @@ RoundLoad load_of(const Fabric& fabric, const Condition& condition, const Routed
   constexpr double rounding = 1e-9;
   const std::vector<double> flows = flows_by_link(fabric, round);
   RoundLoad load;
+  for (const Routed& flow : round.flows) load.chunks = std::max(load.chunks, flow.chunks);
   for (std::uint32_t i = 0; i < flows.size(); ++i) {
     const CableId cable = fabric.cable_of(LinkId{i});
     if (!fabric.at(cable).joins_switches) {

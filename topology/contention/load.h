@@ -67,6 +67,7 @@ struct RoundLoad {
   std::uint32_t shared = 0;     // Links between switches that carry more than one message.
   std::uint32_t occupied = 0;   // Messages on cables that other jobs occupy.
   std::uint32_t repeats = 1;
+  double chunks = 0;  // In the largest message.
 };
 
 RoundLoad load_of(const Fabric& fabric, const Condition& condition, const RoutedRound& round);

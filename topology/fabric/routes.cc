@@ -80,7 +80,9 @@ std::optional<std::uint32_t> Routes::distance(SwitchId from, SwitchId to) const 
 }
 
 // A switch hashes what is in the packet, with a seed of its own, over the cables that lead nearer.
-LinkId Routes::hashed_hop(SwitchId at, SwitchId to, const Flow& flow) const {
+LinkId Routes::hop(SwitchId at, SwitchId to, const Flow& flow) const {
+  const Neighbour* const direct = flow.lane ? neighbour(at, to) : nullptr;
+  if (direct != nullptr) return direct->chosen[*flow.lane % direct->chosen.size()];
   const std::vector<std::uint8_t>& left = distances_[index(to)];
   std::size_t ways = 0;
   for (const Neighbour& each : neighbours_[index(at)]) {
@@ -89,7 +91,8 @@ LinkId Routes::hashed_hop(SwitchId at, SwitchId to, const Flow& flow) const {
   ACCL_ASSERT(ways > 0, index(at), index(to));
   const std::uint64_t packet =
       mix(mix(std::uint64_t{index(flow.from)} << 32 | index(flow.to)) ^ flow.label);
-  std::size_t choice = mix(packet ^ mix(seed_ << 32 | index(at))) % ways;
+  const bool is_pinned = flow.lane && fabric_.kind == FabricKind::leaf_spine;
+  std::size_t choice = (is_pinned ? *flow.lane : mix(packet ^ mix(seed_ << 32 | index(at)))) % ways;
   for (const Neighbour& each : neighbours_[index(at)]) {
     if (left[index(each.to)] + 1 != left[index(at)]) continue;
     if (choice < each.all.size()) return each.all[choice];
@@ -106,11 +109,8 @@ bool Routes::append_path(const Flow& flow, std::vector<LinkId>& links) const {
   if (is_cut || distances_[index(from.at)][index(to.at)] == far_away) return false;
   links.push_back(fabric_.at(from.cable).link);
   for (SwitchId at = from.at; at != to.at;) {
-    const Neighbour* const direct = flow.lane ? neighbour(at, to.at) : nullptr;
-    const LinkId hop = direct != nullptr ? direct->chosen[*flow.lane % direct->chosen.size()]
-                                         : hashed_hop(at, to.at, flow);
-    links.push_back(hop);
-    at = switch_of_node_[index(fabric_.graph.link(hop).to)];
+    links.push_back(hop(at, to.at, flow));
+    at = switch_of_node_[index(fabric_.graph.link(links.back()).to)];
   }
   links.push_back(reverse(fabric_.at(to.cable).link));
   return true;

@@ -1,7 +1,7 @@
 // routes.h - which cables a message takes. Always a shortest path; where there are several, as the
 // fabric chooses: between two switches that are joined directly, the cable of the sender's lane
-// (which the library can pin by its source port); else, and where nothing is pinned, by a hash of
-// the flow, as ECMP does.
+// (which the library can pin by its source port), on a leaf-spine the spine of that lane; else, and
+// where nothing is pinned, by a hash of the flow, as ECMP does.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ class Routes {
   void find_neighbours(const Condition& condition);
   void find_distances();
   const Neighbour* neighbour(SwitchId from, SwitchId to) const;
-  LinkId hashed_hop(SwitchId at, SwitchId to, const Flow& flow) const;
+  LinkId hop(SwitchId at, SwitchId to, const Flow& flow) const;
 
   const Fabric& fabric_;
   std::uint64_t seed_;

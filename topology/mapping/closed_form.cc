@@ -191,12 +191,24 @@ std::optional<ClosedForm> ring_times_exchanges(const std::array<Layer, 2>& layer
   return form;
 }
 
+ClosedForm leaf_by_leaf(const std::array<Layer, 2>& layers) {
+  ClosedForm form{.unit_order = {}, .lanes = {}, .name = "leaf by leaf, a spine a place"};
+  for (const Layer& layer : layers) {
+    for (const std::vector<std::uint32_t>& units : layer.switches) {
+      form.unit_order.insert(form.unit_order.end(), units.begin(), units.end());
+      for (std::uint32_t place = 0; place < units.size(); ++place) form.lanes.push_back(place);
+    }
+  }
+  return form;
+}
+
 }  // namespace
 
 std::optional<ClosedForm> closed_form(const Problem& problem) {
   const bool is_exchange = problem.algorithm == "hd" || problem.algorithm == "twolevel";
   const std::array<Layer, 2> layers = layers_of(problem);
   const auto size = static_cast<std::uint32_t>(problem.units.size());
+  if (problem.fabric.kind == FabricKind::leaf_spine) return leaf_by_leaf(layers);
   const bool is_even = layers[0].fill() > 0 && layers[1].fill() > 0;
   if (!is_exchange || size < 2 || size % 2 == 1 || !is_even) return std::nullopt;
   if (layers[0].units() != layers[1].units()) return std::nullopt;

@@ -11,6 +11,9 @@
 // suffice when U * L * K >= N / 2, and nothing less would do, as N / 2 hosts above send at once.
 //
 // For N = 2f * 2^m with f odd: a ring of 2f (alternating layers) times m exchanges.
+//
+// On a leaf-spine, positions go leaf by leaf and the lane (the spine) is the place at the leaf: the
+// messages of a step go from one leaf to one leaf, each over a spine of its own.
 #pragma once
 
 #include <optional>
@@ -25,8 +28,8 @@ struct ClosedForm {
   std::string name;
 };
 
-// None where the switches in use are not filled evenly, counts are no powers of two (times the odd
-// factor), or cables do not suffice.
+// None on a BiGraph where the switches in use are not filled evenly, counts are no powers of two
+// (times the odd factor), or cables do not suffice.
 std::optional<ClosedForm> closed_form(const Problem& problem);
 
 }  // namespace accl::topology

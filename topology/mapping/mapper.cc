@@ -65,6 +65,14 @@ std::uint32_t Mapping::occupied() const {
   return count;
 }
 
+double Mapping::burden() const {
+  double burden = 0;
+  for (const RoundLoad& round : rounds) {
+    burden += std::max(1.0, round.between_switches) * round.chunks * round.repeats;
+  }
+  return burden;
+}
+
 Sending sending_of(const std::string& algorithm) {
   return {.qps = 1, .inside_servers = algorithm != "twolevel"};
 }
@@ -84,9 +92,15 @@ Mapping map_ranks(const Fabric& fabric, const Condition& condition, const MapOpt
   const Routes routes(fabric, condition);
   const std::string algorithm =
       options.algorithm.empty() ? natural_algorithm(fabric) : options.algorithm;
-  const First first = options.first.value_or(First::far);
-  const Problem problem = make_problem(fabric, condition, routes, algorithm, first);
-  return map_problem(problem, options.moves);
+  const auto with = [&](First first) {
+    return map_problem(make_problem(fabric, condition, routes, algorithm, first), options.moves);
+  };
+  if (options.first) return with(*options.first);
+  Mapping far =
+      with(First::far);  // Its chunks are runs of memory: the better one if both are free.
+  if (far.is_contention_free()) return far;
+  Mapping near = with(First::near);
+  return near.burden() < far.burden() ? near : far;
 }
 
 }  // namespace accl::topology

@@ -26,6 +26,8 @@ struct Mapping {
 
   double most() const;             // Messages on one link between switches in any round.
   std::uint32_t occupied() const;  // Messages on cables of other jobs, all rounds.
+  // Of all steps: the largest message times the messages on the hottest cable; chunks.
+  double burden() const;
   bool is_contention_free() const { return most() <= 1 && occupied() == 0; }
 };
 

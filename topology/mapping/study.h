@@ -39,11 +39,13 @@ struct Study {
 Study study(const Fabric& fabric, const Condition& condition, const std::string& algorithm,
             First first, const Seats& seats, const StudyOptions& options);
 
-// Position k at the k-th NIC that takes part, nothing pinned; in the order of servers, as host
-// files list them, switch by switch, or shuffled by the seed.
+// Position k at the k-th NIC that takes part, nothing pinned: in the order of servers, as host
+// files list them; switch by switch; by turns from both layers (a ring at its best); or shuffled by
+// the seed, whole servers where the planes are apart.
 Seats sorted_seats(const Condition& condition);
 Seats switch_by_switch(const Fabric& fabric, const Condition& condition);
-Seats shuffled_seats(const Condition& condition, std::uint64_t seed);
+Seats alternating_seats(const Fabric& fabric, const Condition& condition);
+Seats shuffled_seats(const Fabric& fabric, const Condition& condition, std::uint64_t seed);
 
 // The leaf-spine network of as many NICs, at full bisection: leaves with as many NICs as the
 // switches of this fabric have on average, and a spine for each.

@@ -77,7 +77,7 @@ Study study_of(const Cluster& cluster, const Options& options) {
   } else if (options.order == "sorted") {
     seats = sorted_seats(condition);
   } else if (options.order == "shuffled") {
-    seats = shuffled_seats(condition, options.study.seed);
+    seats = shuffled_seats(fabric, condition, options.study.seed);
   } else {
     seats = seats_from_file(cluster, options.order);
   }
@@ -119,7 +119,7 @@ std::string name_of_algorithm(const Study& study) {
 
 std::string print_row(const Study& study, std::uint64_t bytes, double best) {
   const std::string name = name_of_algorithm(study);
-  const std::string start = fmt::format("{:<14} {:<9} {:<14}", study.fabric, study.order, name);
+  const std::string start = fmt::format("{:<14} {:<11} {:<13}", study.fabric, study.order, name);
   if (study.rounds.empty()) return fmt::format("{} not counted: {}\n", start, study.note);
   return fmt::format("{} {:>6} {:>9.2f} {:>11.1f} {:>8.2f} {:>7.2f}x  {}\n", start,
                      study.traffic.round_count(), study.slowdown(), study.seconds * 1e6,
@@ -131,7 +131,7 @@ std::string print_head(std::uint32_t ranks, std::uint64_t bytes) {
       "allreduce of {} over {} ranks. Slowdown: against cables that are never shared. Time: "
       "max-min\n"
       "fair sharing, a step after the other; without incast, pauses and lost packets.\n\n"
-      "{:<14} {:<9} {:<14} {:>6} {:>9} {:>11} {:>8} {:>8}  {}\n",
+      "{:<14} {:<11} {:<13} {:>6} {:>9} {:>11} {:>8} {:>8}  {}\n",
       format_bytes(bytes), ranks, "fabric", "order", "algorithm", "steps", "slowdown", "us",
       "GB/s bus", "to first", "most messages on a cable, by step");
 }
