@@ -11,6 +11,7 @@
 #include "accl/base/mix.h"
 #include "accl/base/units.h"
 #include "accl/calls.h"
+#include "accl/job_settings.h"
 #include "accl/runs.h"
 #include "accl/scalars.h"
 
@@ -48,8 +49,9 @@ std::uint32_t ranks_per_host(const Session& session, std::span<const Rank> ranks
 bool is_collective(const Call& call) { return call.to == -2 && call.from == -2; }
 
 SelectionTable table_of(const Session& session) {
-  if (session.settings().empty()) return SelectionTable::built_in();
-  return SelectionTable::parse(session.settings(), "rank 0's selection table");
+  const std::string table = JobSettings::unpack(session.settings()).selection;
+  if (table.empty()) return SelectionTable::built_in();
+  return SelectionTable::parse(table, "rank 0's selection table");
 }
 
 }  // namespace

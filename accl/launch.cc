@@ -7,6 +7,7 @@
 #include "accl/base/error.h"
 #include "accl/base/log.h"
 #include "accl/base/units.h"
+#include "accl/job_settings.h"
 #include "algorithms/selection.h"
 
 namespace accl {
@@ -27,6 +28,16 @@ LaunchOptions with_environment(LaunchOptions options) {
         environment_number("ACCL_TIMEOUT_MS", default_timeout_ms, 1, longest_timeout_ms));
   }
   return options;
+}
+
+JobSettings read_settings(const LaunchOptions& options, std::uint32_t size) {
+  JobSettings settings{.selection = read_selection(options.selection), .rank_map = {}};
+  std::string path = options.rank_map;
+  if (path.empty()) path = environment_text("ACCL_RANK_MAP");
+  if (path.empty() || !options.communicator.order.empty()) return settings;
+  settings.rank_map = topology::read_rank_map(path);
+  topology::parse_rank_map(settings.rank_map, path, size);  // So that rank 0 names the file.
+  return settings;
 }
 
 }  // namespace
@@ -56,8 +67,15 @@ std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_
   join.size = size;
   join.timeout = *options.timeout;
   join.version = version;
-  if (index(rank) == 0) join.settings = read_selection(options.selection);
-  return Communicator::create(Session::join(join), options.communicator);
+  if (index(rank) == 0) join.settings = read_settings(options, size).pack();
+  std::shared_ptr<Session> session = Session::join(join);
+  const std::string map = JobSettings::unpack(session->settings()).rank_map;
+  CommunicatorOptions communicator = options.communicator;
+  if (!map.empty() && communicator.order.empty()) {
+    const auto parsed = topology::parse_rank_map(map, "rank 0's rank map", size);
+    communicator.order = order_of(parsed, session->members());
+  }
+  return Communicator::create(std::move(session), communicator);
 }
 
 std::unique_ptr<Communicator> launch_from_environment(const LaunchOptions& options) {

@@ -1,6 +1,6 @@
 // launch.h - from an id, or from what a launcher left in the environment, to a communicator of all
 // ranks. Settings come from the environment here and nowhere else: ACCL_ALGO, ACCL_TRANSPORT,
-// ACCL_TIMEOUT_MS, ACCL_SELECTION (a table file, read by rank 0 and sent to all).
+// ACCL_TIMEOUT_MS, ACCL_SELECTION and ACCL_RANK_MAP (files, read by rank 0 and sent to all).
 #pragma once
 
 #include <memory>
@@ -18,6 +18,9 @@ struct LaunchOptions {
   CommunicatorOptions communicator;     // "auto" is overridden by the environment.
   std::optional<Milliseconds> timeout;  // Otherwise ACCL_TIMEOUT_MS, or 30 s.
   std::string selection;                // Path of a table; empty: ACCL_SELECTION, or built in.
+  // Path of a rankmap.json; empty: ACCL_RANK_MAP, or rank r at position r. Not read where the
+  // communicator's options have an order.
+  std::string rank_map;
 };
 
 // The text of the table at this path (empty: of the one in ACCL_SELECTION); empty where none is

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <span>
+#include <tuple>
 #include <vector>
 
 #include "accl/base/error.h"
@@ -11,7 +14,8 @@
 #include "algorithms/print.h"
 #include "algorithms/selection.h"
 #include "bench/perf/cases.h"
-#include "bench/perf/rank_map.h"
+#include "topology/contention/traffic.h"
+#include "topology/mapping/rank_map.h"
 
 namespace accl::perf {
 namespace {
@@ -37,7 +41,7 @@ Shape shape_of(const Options& options, std::uint32_t ranks) {
   const auto root = static_cast<std::uint32_t>(std::max<std::int64_t>(options.root, 0));
   shape.root = Position{root};
   if (options.map_path.empty()) return shape;
-  const std::vector<Rank> order = read_rank_map(options.map_path, ranks);
+  const std::vector<Rank> order = topology::load_rank_map(options.map_path, ranks).order();
   const auto seat = std::ranges::find(order, Rank{root});
   shape.root = Position{static_cast<std::uint32_t>(seat - order.begin())};
   return shape;
@@ -53,11 +57,46 @@ PlanSet plan_of(const Options& options, const std::string& name, const Shape& sh
   return make_plan_set(*algorithm, shape);
 }
 
+// Messages on the cables between switches, as the map places its seats: the most that share two
+// switches and a lane, step by step. accl-topo explain counts the same over the whole fabric.
+std::string describe_load(const topology::RankMap& map, const topology::Traffic& traffic) {
+  using Cable = std::tuple<std::string, std::string, std::uint32_t>;
+  std::vector<std::uint32_t> steps;
+  std::uint32_t detours = 0;
+  for (const topology::Round& round : traffic.rounds) {
+    std::map<Cable, std::uint32_t> flows;
+    std::uint32_t most = 0;
+    for (const topology::Message& message : round.messages) {
+      const topology::Seat& from = map.seats[index(message.from)];
+      const topology::Seat& to = map.seats[index(message.to)];
+      if (from.at == to.at) continue;
+      detours += from.side == to.side ? round.repeats : 0;
+      most = std::max(most, ++flows[{from.at, to.at, from.lane_to(to.rank)}]);
+    }
+    steps.insert(steps.end(), round.repeats, most);
+  }
+  constexpr std::size_t shown = 64;
+  std::string text =
+      fmt::format("most messages on a cable, by step: {}{}\n",
+                  fmt::join(std::span(steps).first(std::min(shown, steps.size())), " "),
+                  steps.size() > shown ? " ..." : "");
+  if (detours > 0) text += fmt::format("{} messages go over a third switch\n", detours);
+  return text;
+}
+
+std::string describe_map(const Options& options, const std::string& name, const Shape& shape) {
+  if (options.map_path.empty()) return {};
+  const topology::RankMap map = topology::load_rank_map(options.map_path, shape.size);
+  if (map.seats.front().at.empty()) return {};  // It says nothing of switches.
+  const Algorithm* const algorithm = find_algorithm(options.collective, name);
+  return describe_load(map, topology::traffic_of(*algorithm, shape));
+}
+
 std::string describe_plan(const Options& options, const std::string& name, const Shape& shape) {
   const PlanSet plan = plan_of(options, name, shape);
   std::string text =
       fmt::format("\n{}: {}\n", name, find_algorithm(options.collective, name)->brief);
-  text += print_summary(plan);
+  text += print_summary(plan) + describe_map(options, name, shape);
   if (shape.size <= most_positions) return text + print_traffic(plan) + print_plan(plan);
   return text + "position 0\n" + print_steps(plan.positions.front());
 }

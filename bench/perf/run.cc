@@ -13,11 +13,11 @@
 #include "bench/perf/conductor.h"
 #include "bench/perf/machine.h"
 #include "bench/perf/peers.h"
-#include "bench/perf/rank_map.h"
 #include "bench/perf/report.h"
 #include "bench/perf/table.h"
 #include "bench/perf/tune.h"
 #include "bench/perf/workload.h"
+#include "topology/mapping/rank_map.h"
 
 namespace accl::perf {
 namespace {
@@ -235,9 +235,7 @@ int run_rank(const Options& given, const Seat& seat) {
   launch.communicator.first = options.first;
   // One rank fails, so that the others have somebody to blame.
   if (index(seat.rank) + 1 == seat.world) launch.communicator.fault = options.fault;
-  if (!options.map_path.empty()) {
-    launch.communicator.order = read_rank_map(options.map_path, seat.world);
-  }
+  launch.rank_map = options.map_path;
   const std::unique_ptr<Communicator> communicator =
       accl::launch(seat.id, seat.rank, seat.world, launch);
   Star star(*communicator->session());
@@ -256,7 +254,7 @@ int run_rank(const Options& given, const Seat& seat) {
 
 void check_inputs(const Options& options, std::uint32_t ranks) {
   check_options(options, ranks);
-  if (!options.map_path.empty()) static_cast<void>(read_rank_map(options.map_path, ranks));
+  if (!options.map_path.empty()) topology::load_rank_map(options.map_path, ranks);
   std::size_t largest = 0;
   for (const Case& row : cases_of(options, ranks)) {
     const std::size_t elements = std::max(send_elements(row, ranks), recv_elements(row, ranks));

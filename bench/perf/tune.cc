@@ -14,6 +14,7 @@
 #include "accl/base/error.h"
 #include "accl/base/units.h"
 #include "accl/calls.h"
+#include "accl/job_settings.h"
 #include "bench/perf/conductor.h"
 #include "bench/perf/machine.h"
 
@@ -101,7 +102,7 @@ std::string read_file(const std::string& path) {
 std::string base_table(const Options& options, const Communicator& communicator) {
   std::string text = options.tune_path.empty() ? "" : read_file(options.tune_path);
   if (!text.empty()) return SelectionTable::parse(text, options.tune_path).text();
-  text = communicator.session()->settings();
+  text = JobSettings::unpack(communicator.session()->settings()).selection;
   return text.empty() ? SelectionTable::built_in().text() : text;
 }
 

@@ -7,7 +7,6 @@
 
 #include "accl/base/error.h"
 #include "bench/perf/cases.h"
-#include "bench/perf/rank_map.h"
 #include "bench/perf/report.h"
 #include "bench/perf/workload.h"
 #include "tests/perf/invocation.h"
@@ -123,27 +122,6 @@ TEST(Report, NeverOverwrites) {
   EXPECT_EQ(Report(options, members).write({}), options.json_path + ".1");
   EXPECT_EQ(read_whole(options.json_path), "mine");
   EXPECT_EQ(scratch.names(), (std::vector<std::string>{"out.json", "out.json.0", "out.json.1"}));
-}
-
-TEST(RankMap, PositionsAreThePlacesInTheArray) {
-  const Scratch scratch;
-  const std::string path = scratch.write(
-      "map.json", R"({"version":1,"ranks":[{"rank":2,"host":"a"},{"rank":0},{"rank":1}]})");
-  EXPECT_EQ(read_rank_map(path, 3), (std::vector{Rank{2}, Rank{0}, Rank{1}}));
-}
-
-TEST(RankMap, WhatIsNoPermutationIsRefused) {
-  const Scratch scratch;
-  for (const char* text :
-       {"", "[]", "{}", R"({"version":2,"ranks":[{"rank":0}]})", R"({"version":1,"ranks":[]})",
-        R"({"version":1,"ranks":[{"rank":1}]})", R"({"version":1,"ranks":[{"rank":"0"}]})",
-        R"({"version":1,"ranks":[{"rank":-1}]})", R"({"version":1,"ranks":[{}]})"}) {
-    const std::string path = scratch.write("map.json", text);
-    EXPECT_THROW(read_rank_map(path, 1), Error) << text;
-  }
-  const std::string twice =
-      scratch.write("twice.json", R"({"version":1,"ranks":[{"rank":0},{"rank":0}]})");
-  EXPECT_THROW(read_rank_map(twice, 2), Error);
 }
 
 TEST(Workload, ReadsTensorsInOrder) {

@@ -77,26 +77,33 @@ void add_cables(Builder& builder, Section& spec, const Names& names) {
   }
 }
 
+using Sides = std::map<NodeId, Side>;
+
+// Gives all switches that can be reached from this one a side; false for an odd circle.
+bool spread_sides(const Fabric& fabric, NodeId start, Sides& sides) {
+  sides[start] = Side::upper;
+  std::queue<NodeId> open({start});
+  for (; !open.empty(); open.pop()) {
+    const Side other = sides[open.front()] == Side::upper ? Side::lower : Side::upper;
+    for (const LinkId link : fabric.graph.leaving(open.front())) {
+      const NodeId next = fabric.graph.link(link).to;
+      if (fabric.graph.node(next).kind != NodeKind::fabric_switch) continue;
+      const auto [entry, is_new] = sides.emplace(next, other);
+      if (is_new) open.push(next);
+      if (entry->second != other) return false;
+    }
+  }
+  return true;
+}
+
 // Layers that nobody named are found where the switches fall into two: neighbours always differ.
 void find_sides(Fabric& fabric) {
   for (const Switch& one : fabric.switches) {
     if (one.side != Side::none) return;
   }
-  std::map<NodeId, Side> sides;
+  Sides sides;
   for (const Switch& start : fabric.switches) {
-    if (sides.contains(start.node)) continue;
-    sides[start.node] = Side::upper;
-    std::queue<NodeId> open({start.node});
-    for (; !open.empty(); open.pop()) {
-      const Side other = sides[open.front()] == Side::upper ? Side::lower : Side::upper;
-      for (const LinkId link : fabric.graph.leaving(open.front())) {
-        const NodeId next = fabric.graph.link(link).to;
-        if (fabric.graph.node(next).kind != NodeKind::fabric_switch) continue;
-        const auto [entry, is_new] = sides.emplace(next, other);
-        if (is_new) open.push(next);
-        if (entry->second != other) return;  // An odd circle: no two layers.
-      }
-    }
+    if (!sides.contains(start.node) && !spread_sides(fabric, start.node, sides)) return;
   }
   std::map<std::pair<Side, std::uint32_t>, std::uint32_t> places;
   for (Switch& one : fabric.switches) {

@@ -45,22 +45,25 @@ void Routes::find_neighbours(const Condition& condition) {
 
 void Routes::find_distances() {
   const std::size_t count = fabric_.switches.size();
-  distances_.assign(count, std::vector<std::uint8_t>(count, far_away));
-  std::vector<SwitchId> open;
   for (std::uint32_t start = 0; start < count; ++start) {
-    std::vector<std::uint8_t>& distance = distances_[start];
-    distance[start] = 0;
-    open.assign(1, SwitchId{start});
-    for (std::size_t next = 0; next < open.size(); ++next) {
-      const std::uint8_t here = distance[index(open[next])];
-      if (here + 1 == far_away) break;
-      for (const Neighbour& each : neighbours_[index(open[next])]) {
-        if (distance[index(each.to)] != far_away) continue;
-        distance[index(each.to)] = static_cast<std::uint8_t>(here + 1);
-        open.push_back(each.to);
-      }
+    distances_.push_back(distances_from(SwitchId{start}));
+  }
+}
+
+std::vector<std::uint8_t> Routes::distances_from(SwitchId start) const {
+  std::vector<std::uint8_t> distance(fabric_.switches.size(), far_away);
+  distance[index(start)] = 0;
+  std::vector<SwitchId> open{start};
+  for (std::size_t next = 0; next < open.size(); ++next) {
+    const std::uint8_t here = distance[index(open[next])];
+    if (here + 1 == far_away) break;
+    for (const Neighbour& each : neighbours_[index(open[next])]) {
+      if (distance[index(each.to)] != far_away) continue;
+      distance[index(each.to)] = static_cast<std::uint8_t>(here + 1);
+      open.push_back(each.to);
     }
   }
+  return distance;
 }
 
 const Routes::Neighbour* Routes::neighbour(SwitchId from, SwitchId to) const {

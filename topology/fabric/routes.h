@@ -45,6 +45,7 @@ class Routes {
   };
   void find_neighbours(const Condition& condition);
   void find_distances();
+  std::vector<std::uint8_t> distances_from(SwitchId start) const;
   const Neighbour* neighbour(SwitchId from, SwitchId to) const;
   LinkId hop(SwitchId at, SwitchId to, const Flow& flow) const;
 

@@ -21,6 +21,12 @@ std::uint32_t Layer::units() const {
   return static_cast<std::uint32_t>(count);
 }
 
+std::vector<std::uint32_t> Layer::in_order() const {
+  std::vector<std::uint32_t> units;
+  for (const auto& each : switches) units.insert(units.end(), each.begin(), each.end());
+  return units;
+}
+
 std::uint32_t Layer::fill() const {
   if (switches.empty()) return 0;
   const std::size_t first = switches.front().size();

@@ -15,6 +15,7 @@ struct Layer {
   std::vector<std::vector<std::uint32_t>> switches;  // Of those that hold units: their units.
 
   std::uint32_t units() const;
+  std::vector<std::uint32_t> in_order() const;  // Switch by switch.
   // So many units at every switch; 0 where they differ.
   std::uint32_t fill() const;
 };

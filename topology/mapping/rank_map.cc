@@ -91,6 +91,13 @@ Seat read_seat(const Entry& entry, std::vector<bool>& seen) {
 
 }  // namespace
 
+std::uint32_t Seat::lane_to(Rank to) const {
+  for (const auto& [other, own] : own_lanes) {
+    if (other == to) return own;
+  }
+  return lane;
+}
+
 std::vector<Rank> RankMap::order() const {
   std::vector<Rank> order;
   for (const Seat& seat : seats) order.push_back(seat.rank);
@@ -139,8 +146,16 @@ RankMap parse_rank_map(std::string_view text, const std::string& path, std::uint
   return map;
 }
 
+std::string read_rank_map(const std::string& path) {
+  try {
+    return read_text(path, max_map_bytes);
+  } catch (const Error& error) {
+    fail(error.kind(), "{}; {}", error.what(), remedy);
+  }
+}
+
 RankMap load_rank_map(const std::string& path, std::uint32_t world) {
-  return parse_rank_map(read_text(path, max_map_bytes), path, world);
+  return parse_rank_map(read_rank_map(path), path, world);
 }
 
 }  // namespace accl::topology

@@ -29,6 +29,8 @@ struct Seat {
   std::uint32_t port = 0;
   std::uint32_t lane = 0;
   std::vector<std::pair<Rank, std::uint32_t>> own_lanes;  // Of connections to these ranks.
+
+  std::uint32_t lane_to(Rank to) const;
 };
 
 struct RankMap {
@@ -47,6 +49,7 @@ std::string print_rank_map(const RankMap& map);
 // JSON, not version 1, a rank that is missing or comes twice, a value of another type. `world`: the
 // ranks of the job, 0 for as many as the map holds.
 RankMap parse_rank_map(std::string_view text, const std::string& path, std::uint32_t world);
+std::string read_rank_map(const std::string& path);
 RankMap load_rank_map(const std::string& path, std::uint32_t world);
 
 }  // namespace accl::topology

@@ -181,15 +181,13 @@ std::vector<std::uint32_t> natural_order(const Problem& problem) {
   std::vector<std::uint32_t> left_over;
   const std::array<Layer, 2> layers = layers_of(problem);
   for (std::size_t layer = 0; layer < 2; ++layer) {
-    std::size_t next = 0;
-    for (const auto& at_switch : layers[layer].switches) {
-      for (const std::uint32_t unit : at_switch) {
-        if (next == wanted[layer].size()) left_over.push_back(unit);
-        if (next < wanted[layer].size()) order[wanted[layer][next++]] = unit;
-      }
-    }
-    wanted[layer].erase(wanted[layer].begin(),
-                        wanted[layer].begin() + static_cast<std::ptrdiff_t>(next));
+    std::vector<std::uint32_t>& free = wanted[layer];
+    const std::vector<std::uint32_t> units = layers[layer].in_order();
+    const std::size_t seated = std::min(units.size(), free.size());
+    for (std::size_t i = 0; i < seated; ++i) order[free[i]] = units[i];
+    left_over.insert(left_over.end(), units.begin() + static_cast<std::ptrdiff_t>(seated),
+                     units.end());
+    free.erase(free.begin(), free.begin() + static_cast<std::ptrdiff_t>(seated));
   }
   for (std::vector<std::uint32_t>& free : wanted) {
     for (const std::uint32_t place : free) {

@@ -1,0 +1,98 @@
+#include "accl/job_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+
+#include "accl/base/assert.h"
+#include "accl/base/error.h"
+#include "accl/base/log.h"
+
+namespace accl {
+namespace {
+
+using topology::RankMap;
+
+// Hosts are named with and without their domain.
+std::string short_name(const std::string& host) { return host.substr(0, host.find('.')); }
+
+using Places = std::map<std::string, std::vector<std::size_t>>;  // Host -> positions or ranks.
+
+// Positions of every host, by GPU number.
+Places seats_by_host(const RankMap& map) {
+  Places seats;
+  for (std::size_t p = 0; p < map.seats.size(); ++p) {
+    seats[short_name(map.seats[p].host)].push_back(p);
+  }
+  for (auto& [host, positions] : seats) {
+    std::ranges::stable_sort(positions, {}, [&](std::size_t p) { return map.seats[p].gpu; });
+  }
+  return seats;
+}
+
+std::string some_hosts(const Places& places) {
+  constexpr std::size_t most = 4;
+  std::vector<std::string> names;
+  for (const auto& [host, unused] : places) {
+    if (names.size() == most) return fmt::format("{}, ...", fmt::join(names, ", "));
+    names.push_back(host);
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+}  // namespace
+
+// The length of the table, a line's end, the table, the map.
+std::string JobSettings::pack() const {
+  if (selection.empty() && rank_map.empty()) return {};
+  return fmt::format("{}\n{}{}", selection.size(), selection, rank_map);
+}
+
+JobSettings JobSettings::unpack(const std::string& text) {
+  if (text.empty()) return {};
+  std::size_t length = 0;
+  const std::size_t start = text.find('\n') + 1;
+  std::from_chars(text.data(), text.data() + text.size(), length);
+  ACCL_ASSERT(start > 0 && length <= text.size() - start, text.size(), start, length);
+  return {.selection = text.substr(start, length), .rank_map = text.substr(start + length)};
+}
+
+std::vector<Rank> order_of(const RankMap& map, std::span<const Member> members) {
+  const Places seats = seats_by_host(map);
+  Places ranks;
+  for (std::size_t r = 0; r < members.size(); ++r) {
+    ranks[short_name(members[r].host)].push_back(r);
+  }
+  const bool is_said = !seats.contains("");  // A map may name no hosts.
+  const bool is_rehearsal = ranks.size() == 1 && seats.size() > 1;
+  if (!is_said || is_rehearsal) {
+    if (is_rehearsal) {
+      log(LogLevel::info, "all ranks are on one host: the rank map's own numbers count");
+    }
+    return map.order();
+  }
+  std::vector<Rank> order(map.seats.size());
+  for (const auto& [host, local] : ranks) {
+    const auto found = seats.find(host);
+    if (found == seats.end()) {
+      fail(ErrorKind::invalid_argument,
+           "the rank map has no host {}, where rank {} runs (it has {}); make one for these hosts "
+           "with 'accl-topo map SPEC.yaml --hosts FILE'",
+           host, local.front(), some_hosts(seats));
+    }
+    if (found->second.size() != local.size()) {
+      fail(ErrorKind::invalid_argument,
+           "the rank map seats {} ranks on host {} and the job runs {} there; start as many, or "
+           "make another map with 'accl-topo map SPEC.yaml --hosts FILE'",
+           found->second.size(), host, local.size());
+    }
+    for (std::size_t k = 0; k < local.size(); ++k) {
+      order[found->second[k]] = Rank{static_cast<std::uint32_t>(local[k])};
+    }
+  }
+  return order;
+}
+
+}  // namespace accl

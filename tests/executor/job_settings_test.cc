@@ -1,0 +1,88 @@
+// job_settings_test.cc - what rank 0 sends to all, and which rank takes which seat of a map.
+#include "accl/job_settings.h"
+
+#include <gtest/gtest.h>
+
+#include "accl/base/error.h"
+
+namespace accl::test {
+namespace {
+
+std::vector<Member> job(const std::vector<std::string>& hosts) {
+  std::vector<Member> members;
+  for (std::uint32_t r = 0; r < hosts.size(); ++r) {
+    members.push_back({.rank = Rank{r}, .host = hosts[r], .address = {}});
+  }
+  return members;
+}
+
+topology::RankMap map_of(const std::vector<std::pair<std::string, std::uint32_t>>& seats) {
+  topology::RankMap map;
+  for (std::uint32_t p = 0; p < seats.size(); ++p) {
+    topology::Seat seat;
+    seat.rank = Rank{p};
+    seat.host = seats[p].first;
+    seat.gpu = seats[p].second;
+    map.seats.push_back(seat);
+  }
+  return map;
+}
+
+std::string complaint(const topology::RankMap& map, const std::vector<Member>& members) {
+  try {
+    static_cast<void>(order_of(map, members));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(JobSettings, ComeApartAsTheyWerePacked) {
+  for (const JobSettings& each :
+       {JobSettings{}, JobSettings{"table\n12\n", ""}, JobSettings{"", "{}"},
+        JobSettings{"a table", "{\"version\": 1}\n"}}) {
+    const JobSettings again = JobSettings::unpack(each.pack());
+    EXPECT_EQ(again.selection, each.selection);
+    EXPECT_EQ(again.rank_map, each.rank_map);
+  }
+}
+
+// The map goes b:1, a:0, b:0, a:1; the launcher numbered hosts one after the other.
+TEST(RankOrder, FollowsHostsAndGpusNotTheLaunchersNumbers) {
+  const auto map = map_of({{"b", 1}, {"a", 0}, {"b", 0}, {"a", 1}});
+  EXPECT_EQ(order_of(map, job({"a", "a", "b", "b"})),
+            (std::vector{Rank{3}, Rank{0}, Rank{2}, Rank{1}}));
+  EXPECT_EQ(order_of(map, job({"b", "a", "b", "a"})),
+            (std::vector{Rank{2}, Rank{1}, Rank{0}, Rank{3}}));
+}
+
+TEST(RankOrder, DomainsOfHostNamesDoNotMatter) {
+  const auto map = map_of({{"b.cluster", 0}, {"a", 0}});
+  EXPECT_EQ(order_of(map, job({"a.cluster", "b"})), (std::vector{Rank{1}, Rank{0}}));
+}
+
+// GPUs 2 and 5 of a host: its two ranks take them in this order.
+TEST(RankOrder, SomeOfTheGpusOfAHost) {
+  const auto map = map_of({{"a", 5}, {"a", 2}, {"b", 0}});
+  EXPECT_EQ(order_of(map, job({"a", "a", "b"})), (std::vector{Rank{1}, Rank{0}, Rank{2}}));
+}
+
+TEST(RankOrder, OnOneHostARehearsalGoesByNumbers) {
+  auto map = map_of({{"b", 1}, {"a", 0}, {"b", 0}, {"a", 1}});
+  map.seats[0].rank = Rank{3};
+  map.seats[3].rank = Rank{0};
+  EXPECT_EQ(order_of(map, job({"x", "x", "x", "x"})),
+            (std::vector{Rank{3}, Rank{1}, Rank{2}, Rank{0}}));
+}
+
+TEST(RankOrder, WhereJobAndMapDifferTheHostIsNamed) {
+  const auto map = map_of({{"b", 1}, {"a", 0}, {"b", 0}, {"a", 1}});
+  EXPECT_NE(complaint(map, job({"a", "a", "c", "c"})).find("no host c, where rank 2 runs"),
+            std::string::npos);
+  EXPECT_NE(complaint(map, job({"a", "b", "b", "b"})).find("2 ranks on host a and the job runs 1"),
+            std::string::npos)
+      << complaint(map, job({"a", "b", "b", "b"}));
+}
+
+}  // namespace
+}  // namespace accl::test
