@@ -8,6 +8,8 @@ build_packages=(g++ meson ninja-build ccache pkgconf libfmt-dev libspdlog-dev li
   nlohmann-json3-dev libhwy-dev libucx-dev
   libhwloc-dev libxml2-dev libyaml-cpp-dev)
 test_packages=(libgtest-dev libbenchmark-dev clang-format libsimgrid-dev)
+# For tests/run.sh fuzz and full.
+fuzz_packages=(clang libclang-rt-14-dev)
 # What accl-perf --peers is compared with, and whose mpirun starts ranks in tests.
 peer_packages=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
 
@@ -65,7 +67,7 @@ configure() {
   local folder=$1 log options=()
   shift
   # The compiler of Debian 12 is the one whose warnings we know; others may know more of them.
-  [ "$(g++ -dumpversion)" = 12 ] && set -- "$@" werror=true
+  [ "${CXX:-g++}" = g++ ] && [ "$(g++ -dumpversion)" = 12 ] && set -- "$@" werror=true
   [ -z "$fresh_packages" ] && configured_with "$folder" "$@" && return
   options=("${@/#/-D}")
   [ -f "$folder/build.ninja" ] && options+=(--reconfigure)

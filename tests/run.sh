@@ -4,7 +4,8 @@
 #   quick  (default) every test that takes seconds
 #   asan   quick under the address and undefined-behaviour sanitizers, built into build-asan/
 #   tsan   quick under the thread sanitizer, built into build-tsan/
-#   full   quick, the long tests, asan and tsan
+#   fuzz   every reader against what libFuzzer invents, 5 minutes each, built into build-fuzz/
+#   full   quick, the long tests, asan and tsan, and 30 seconds of fuzzing each
 #   bare   the two commands of this project in a fresh Debian 12 (needs root and a mirror)
 #   NAME   any other suite or test
 # What cannot run here is skipped aloud and counted. The last line is
@@ -33,16 +34,21 @@ main() {
   wanted=("${@:-quick}")
   packages=("${build_packages[@]}" "${test_packages[@]}" "${peer_packages[@]}")
   case " ${wanted[*]} " in *" bare "*) packages+=(debootstrap) ;; esac
+  case " ${wanted[*]} " in *" fuzz "* | *" full "*) packages+=("${fuzz_packages[@]}") ;; esac
   ensure_packages "${packages[@]}"
 
   configure "$root/build" tests=enabled benchmarks=enabled || give_up
   build "$root/build" build.ninja || give_up  # Takes in what changed in a meson.build.
   python3 "$root/tests/suites.py" --check "$root/build" "${wanted[@]}" || exit 2
 
-  names=() sanitizers=()
+  names=() sanitizers=() fuzz_seconds=0
   for name in "${wanted[@]}"; do
     case $name in
-      full) names+=(quick full) sanitizers+=(asan tsan) ;;
+      full)
+        names+=(quick full) sanitizers+=(asan tsan)
+        [ "$fuzz_seconds" -gt 0 ] || fuzz_seconds=30
+        ;;
+      fuzz) fuzz_seconds=300 ;;
       asan | tsan) sanitizers+=("$name") ;;
       *) names+=("$name") ;;
     esac
@@ -61,6 +67,13 @@ main() {
     build "$root/build-$sanitizer" || give_up
     runs+=(--run "$root/build-$sanitizer" sanitize)
   done
+  if [ "$fuzz_seconds" -gt 0 ]; then
+    CC=clang CXX=clang++ configure "$root/build-fuzz" tests=disabled benchmarks=disabled \
+      optimization=1 b_sanitize=address,undefined b_lundef=false fuzz=true || give_up
+    build "$root/build-fuzz" fuzzers || give_up
+    runs+=(--run "$root/build-fuzz" fuzz)
+    export ACCL_FUZZ_SECONDS=${ACCL_FUZZ_SECONDS:-$fuzz_seconds}
+  fi
   exec python3 "$root/tests/suites.py" "${runs[@]}" </dev/null
 }
 
