@@ -33,6 +33,9 @@ debootstrap --variant=minbase bookworm "$bare" "$mirror" >"$bare.log" 2>&1 ||
 rm -f "$bare.log"
 apt-config dump | grep -E '^Acquire::(http|https|Check-)' >"$bare/etc/apt/apt.conf.d/99machine"
 
+# What an installer would have written; debootstrap does not.
+printf '%s\n' '127.0.0.1 localhost' '::1 localhost ip6-localhost ip6-loopback' >"$bare/etc/hosts"
+
 mkdir -p "$bare/accl"
 if git -C "$root" rev-parse >/dev/null 2>&1; then
   files() { git -C "$root" ls-files -z --cached --others --exclude-standard; }
@@ -45,6 +48,7 @@ files | tar -C "$root" --null --ignore-failed-read -T - -cf - 2>/dev/null |
 # inside COMMAND...: runs it in the bare system, with an environment as bare.
 inside() {
   "${alone[@]}" bash -c 'mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm" &&
+    mount -t sysfs -o ro sysfs "$1/sys" &&
     bare=$1 && shift && exec chroot "$bare" "$@"' inside "$bare" \
     env -i HOME=/tmp PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} "$@" \

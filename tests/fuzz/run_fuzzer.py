@@ -1,6 +1,6 @@
-"""run_fuzzer.py FUZZER CORPUS: runs a libFuzzer target for ACCL_FUZZ_SECONDS (30), starting from the
-kept corpus; what it finds stays in a folder of its own. Prints TAP; the input that broke it is left
-in ACCL_FUZZ_ARTIFACTS, or beside the program."""
+"""run_fuzzer.py FUZZER CORPUS: runs a libFuzzer target for ACCL_FUZZ_SECONDS (30), starting from
+the kept corpus; what it finds goes into a folder of its own. Prints TAP; the input that broke it
+is left in ACCL_FUZZ_ARTIFACTS, or beside the program."""
 
 import os
 import pathlib

@@ -1,5 +1,5 @@
-// mend.h - accl-topo mend: given what is dead, the best new order of ranks, and what it costs beside
-// the order that was.
+// mend.h - accl-topo mend: given what is dead, the best new order of ranks, and what it costs
+// beside the order that was.
 #pragma once
 
 #include "topology/tool/command.h"
