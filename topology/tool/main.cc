@@ -7,13 +7,18 @@
 #include <vector>
 
 #include "accl/base/error.h"
-#include "topology/tool/command.h"
+#include "topology/tool/machine_commands.h"
 
 namespace {
 
 using accl::topology::Command;
 
-std::vector<Command> commands_of(CLI::App&) { return {}; }
+std::vector<Command> commands_of(CLI::App& app) {
+  return {
+      accl::topology::discover_command(app),
+      accl::topology::transplant_command(app),
+  };
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Pairs GPUs with NICs, plans cables, maps ranks, and proves what they cost"};
