@@ -206,10 +206,12 @@ class Cleaner {
   }
 
   void attributes_of(const XmlElement& element, std::string_view type) {
-    for (const auto& [key, value] : element.attributes) {
+    for (const auto& attribute : element.attributes) {
+      const std::string& key = attribute.first;
+      const std::string& value = attribute.second;
       const auto known =
           std::find_if(known_attributes.begin(), known_attributes.end(),
-                       [&](const KnownAttribute& attribute) { return attribute.name == key; });
+                       [&](const KnownAttribute& candidate) { return candidate.name == key; });
       const bool is_cache = contains(cache_attributes, key) && parse_int(value);
       if (known == known_attributes.end() && !is_cache) continue;
       if (key == "os_index" && is_io(type)) continue;  // Version 1 packs the bus id into it.
