@@ -55,7 +55,7 @@ std::string paths_of(const Machine& machine) {
 TEST(SavedMachines, GoldenText) {
   const auto inputs = machine_inputs();
   if (inputs.empty()) GTEST_SKIP() << no_inputs;
-  const auto folder = std::filesystem::path(ACCL_SOURCE_FOLDER) / "tests/topology/golden";
+  const std::filesystem::path folder = "tests/topology/golden";
   for (const Input& input : inputs) {
     const std::string text = text_report(machine_of(input, input.text));
     const auto file = folder / (std::filesystem::path(input.name).stem().string() + ".txt");
@@ -109,8 +109,7 @@ TEST(SavedMachines, EveryNicServesItsShare) {
     if (machine.nics.empty()) continue;
     std::map<std::uint32_t, std::size_t> loads;
     for (const Pair& pair : pair_devices(machine)) ++loads[index(pair.nic)];
-    const std::size_t share =
-        (machine.gpus.size() + machine.nics.size() - 1) / machine.nics.size();
+    const std::size_t share = (machine.gpus.size() + machine.nics.size() - 1) / machine.nics.size();
     for (const auto& [nic, load] : loads) EXPECT_LE(load, share) << input.name << " NIC " << nic;
   }
 }
@@ -124,7 +123,9 @@ TEST(SavedMachines, NcclTextKeepsThePairs) {
     const Machine again = read_nccl_text(text, input.name + " written");
     EXPECT_EQ(pairs_of(machine), pairs_of(again)) << input.name;
     EXPECT_EQ(paths_of(machine), paths_of(again)) << input.name;
-    EXPECT_EQ(text, nccl_text(again)) << input.name;
+    // Ports of a switch are one element from now on: the order is settled.
+    const std::string settled = nccl_text(again);
+    EXPECT_EQ(settled, nccl_text(read_nccl_text(settled, "settled"))) << input.name;
   }
 }
 

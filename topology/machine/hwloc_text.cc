@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "accl/base/error.h"
+#include "topology/machine/cpu_set.h"
 #include "topology/machine/pci.h"
 #include "topology/machine/xml_tree.h"
 
@@ -17,17 +19,7 @@ constexpr std::size_t max_set_characters = 1 << 14;
 constexpr std::uint64_t max_table_objects = 512;
 
 // How an attribute's value must look.
-enum class Form : std::uint8_t {
-  word,
-  number,
-  index,
-  set,
-  address,
-  range,
-  pci_type,
-  speed,
-  bridge
-};
+enum class Form : std::uint8_t { word, number, index, address, range, pci_type, speed, bridge };
 
 struct KnownAttribute {
   std::string_view name;
@@ -35,31 +27,35 @@ struct KnownAttribute {
 };
 
 // Attributes that are none of these say nothing about pairing and are left out.
-constexpr std::array<KnownAttribute, 24> known_attributes{{
-    {"type", Form::word},           {"os_index", Form::index},
-    {"cpuset", Form::set},          {"complete_cpuset", Form::set},
-    {"online_cpuset", Form::set},   {"allowed_cpuset", Form::set},
-    {"nodeset", Form::set},         {"complete_nodeset", Form::set},
-    {"allowed_nodeset", Form::set}, {"gp_index", Form::number},
-    {"name", Form::word},           {"subtype", Form::word},
-    {"depth", Form::index},         {"kind", Form::index},
-    {"subkind", Form::index},       {"local_memory", Form::number},
-    {"cache_size", Form::number},   {"cache_linesize", Form::index},
-    {"pci_busid", Form::address},   {"pci_type", Form::pci_type},
-    {"bridge_pci", Form::range},    {"bridge_type", Form::bridge},
-    {"osdev_type", Form::index},    {"pci_link_speed", Form::speed},
+// Attributes that are none of these say nothing about pairing and are left out; the sets are
+// written anew.
+constexpr std::array<KnownAttribute, 13> known_attributes{{
+    {"type", Form::word},
+    {"os_index", Form::index},
+    {"gp_index", Form::number},
+    {"name", Form::word},
+    {"subtype", Form::word},
+    {"depth", Form::index},
+    {"local_memory", Form::number},
+    {"pci_busid", Form::address},
+    {"pci_type", Form::pci_type},
+    {"bridge_pci", Form::range},
+    {"bridge_type", Form::bridge},
+    {"osdev_type", Form::index},
+    {"pci_link_speed", Form::speed},
 }};
-constexpr std::array<std::string_view, 2> cache_attributes{"cache_type", "cache_associativity"};
 
 constexpr std::array<std::string_view, 10> kept_infos{
     "CPUVendor", "CPUFamilyNumber", "CPUModelNumber", "Architecture", "HostName",
     "NodeGUID",  "Port1State",      "Port2State",     "hwlocVersion", "Type"};
 
-constexpr std::array<std::string_view, 27> object_types{
-    "System",  "Machine",  "Package",  "Socket",   "Group",    "NUMANode", "Node",
-    "Core",    "PU",       "Cache",    "L1Cache",  "L2Cache",  "L3Cache",  "L4Cache",
-    "L5Cache", "L1iCache", "L2iCache", "L3iCache", "MemCache", "Die",      "Bridge",
-    "PCIDev",  "OSDev",    "Misc",     "L1dCache", "L2dCache", "L3dCache"};
+constexpr std::array<std::string_view, 12> kept_types{"System", "Machine", "Package",  "Socket",
+                                                      "Die",    "Group",   "PU",       "Bridge",
+                                                      "PCIDev", "OSDev",   "NUMANode", "Node"};
+// What is inside them is kept.
+constexpr std::array<std::string_view, 15> skipped_types{
+    "Core",     "Cache",    "L1Cache",  "L2Cache",  "L3Cache",  "L4Cache",  "L5Cache", "L1iCache",
+    "L2iCache", "L3iCache", "MemCache", "L1dCache", "L2dCache", "L3dCache", "Module"};
 
 template <std::size_t N>
 bool contains(const std::array<std::string_view, N>& words, std::string_view word) {
@@ -69,6 +65,8 @@ bool contains(const std::array<std::string_view, N>& words, std::string_view wor
 bool is_io(std::string_view type) {
   return type == "Bridge" || type == "PCIDev" || type == "OSDev";
 }
+
+bool is_numa(std::string_view type) { return type == "NUMANode" || type == "Node"; }
 
 bool all_of(std::string_view text, std::string_view allowed) {
   return text.find_first_not_of(allowed) == std::string_view::npos;
@@ -105,8 +103,6 @@ bool has_form(std::string_view value, Form form) {
       return parse_number(value).has_value();
     case Form::index:
       return parse_number(value).value_or(max_os_index) < max_os_index;
-    case Form::set:
-      return value.size() <= max_set_characters && all_of(value, "0123456789abcdefABCDEFx,.");
     case Form::address:
       return parse_pci_address(value).has_value();
     case Form::range:
@@ -132,13 +128,14 @@ class Cleaner {
                                      : "<!DOCTYPE topology SYSTEM \"hwloc.dtd\">\n";
     out_ += version.empty() ? "<topology>\n" : "<topology version=\"2.0\">\n";
     if (version.starts_with("1")) out_.replace(out_.size() - 6, 3, "1.0");
+    is_version_1_ = !version.starts_with("2");
     bool has_machine = false;
     for (const XmlElement& child : top.children) {
       if (child.name == "object") {
         if (has_machine) reject(child, "there is a second machine");
         has_machine = true;
         check_top(child);
-        object(child, "");
+        object(child, nullptr);
       }
       if (child.name == "distances2" || child.name == "distances2hetero") table(child);
     }
@@ -155,8 +152,9 @@ class Cleaner {
     if (top.name == "system") {
       reject(top, "this is a topology of NCCL, not of hwloc; read it with --nccl");
     }
-    if (top.name != "topology")
+    if (top.name != "topology") {
       reject(top, "this is no XML of hwloc (it begins with <" + top.name + ">)");
+    }
     const std::string_view version = top.get("version");
     if (version.starts_with("3")) {
       reject(top,
@@ -171,38 +169,121 @@ class Cleaner {
 
   void check_top(const XmlElement& machine) const {
     const std::string_view type = machine.get("type");
-    if (type != "Machine" && type != "System")
+    if (type != "Machine" && type != "System") {
       reject(machine, "the outermost object is no machine");
-    if (!machine.has("cpuset")) reject(machine, "the machine has no cpuset");
+    }
   }
 
-  // What hwloc takes for granted about the nesting of I/O.
-  void check_place(const XmlElement& element, std::string_view type,
-                   std::string_view parent) const {
-    if (!contains(object_types, type)) {
-      reject(element, fmt::format("hwloc has no objects of type \"{}\"", type));
+  // The object whose children are being read.
+  struct Container {
+    std::string_view type;
+    CpuSet cpus;
+    CpuSet nodes;
+    CpuSet cpus_of_children;
+  };
+
+  void object(const XmlElement& element, Container* parent) {
+    const std::string_view type = element.get("type");
+    if (type == "Misc") return;
+    if (contains(skipped_types, type) && parent != nullptr && !is_io(parent->type)) {
+      children(element, *parent);
+      return;
     }
-    const bool is_inside_io = is_io(parent);
-    if (parent == "Misc" && type != "Misc") reject(element, "something is inside a Misc object");
-    if (is_inside_io && !is_io(type) && type != "Misc") {
-      reject(element, fmt::format("a {} is inside an I/O object", type));
+    if (!contains(kept_types, type)) {
+      reject(element, fmt::format("hwloc has no objects of type \"{}\" here", type));
     }
-    if (parent == "OSDev" && type != "OSDev" && type != "Misc") {
-      reject(element, fmt::format("a {} is inside an OSDev", type));
+    Container own{type, {}, {}, {}};
+    out_ += "<object";
+    attributes_of(element, type);
+    if (is_io(type)) {
+      check_io(element, type, parent == nullptr ? "" : parent->type);
+    } else {
+      sets(element, parent, own);
     }
-    if (parent == "PCIDev" && type == "Bridge") reject(element, "a Bridge is inside a PCIDev");
-    if (type == "Bridge" && !element.has("bridge_type")) reject(element, "a Bridge has no type");
-    const bool is_pci = type == "PCIDev" || element.get("bridge_type") == "1-1";
-    if (is_pci && !(element.has("pci_busid") && element.has("pci_type"))) {
+    out_ += ">\n";
+    children(element, own);
+    out_ += "</object>\n";
+  }
+
+  void children(const XmlElement& element, Container& own) {
+    for (const XmlElement& child : element.children) {
+      if (child.name == "object") object(child, &own);
+      if (child.name != "info" || !contains(kept_infos, child.get("name"))) continue;
+      out_ += fmt::format("<info name=\"{}\" value=\"{}\"/>\n", child.get("name"),
+                          xml_escaped(child.get("value").substr(0, 200)));
+    }
+  }
+
+  // What hwloc takes for granted about I/O.
+  void check_io(const XmlElement& element, std::string_view type, std::string_view parent) const {
+    if (parent == "OSDev" && type != "OSDev") reject(element, "a device is inside an OSDev");
+    if (parent == "PCIDev" && type != "OSDev") reject(element, "a device is inside a PCIDev");
+    const bool is_upstream_pci = element.get("bridge_type") == "1-1";
+    if ((type == "PCIDev" || is_upstream_pci) &&
+        !(element.has("pci_busid") && element.has("pci_type"))) {
       reject(element, "a PCI device has no bus id or no type");
     }
-    if (type == "Bridge" && !element.has("bridge_pci")) reject(element, "a Bridge has no buses");
+    if (type == "Bridge" && !(element.has("bridge_type") && element.has("bridge_pci"))) {
+      reject(element, "a Bridge has no type or no buses");
+    }
     if (type == "OSDev" && parse_number(element.get("osdev_type")).value_or(99) > 6) {
       reject(element, "an OSDev has no known type");
     }
-    if (!is_io(type) && type != "Misc" && !element.has("cpuset")) {
-      reject(element, fmt::format("a {} has no cpuset", type));
+  }
+
+  void take_set(const XmlElement& element, std::string_view key, CpuSet& set) const {
+    const std::string text(element.get(key));
+    if (text.size() <= max_set_characters && all_of(text, "0123456789abcdefABCDEFx,.") &&
+        set.parse(text)) {
+      return;
     }
+    reject(element, fmt::format("a {} has {}=\"{:.60}\"", element.get("type"), key, text));
+  }
+
+  // Processors and NUMA nodes: inside the parent's, and no processor in two places.
+  void sets(const XmlElement& element, Container* parent, Container& own) {
+    const std::string_view type = own.type;
+    if (parent != nullptr && (is_io(parent->type) || parent->type == "PU")) {
+      reject(element, fmt::format("a {} is inside a {}", type, parent->type));
+    }
+    take_set(element, "cpuset", own.cpus);
+    const bool has_nodes = !is_version_1_ || element.has("nodeset");
+    if (has_nodes) take_set(element, "nodeset", own.nodes);
+    const unsigned index =
+        static_cast<unsigned>(parse_number(element.get("os_index")).value_or(max_os_index));
+    if (type == "PU" && !own.cpus.is_only(index)) reject(element, "a PU is not its own cpuset");
+    if (is_numa(type) && has_nodes && !own.nodes.is_only(index)) {
+      reject(element, "a NUMA node is not its own nodeset");
+    }
+    if (parent != nullptr) place(element, *parent, own);
+    if (parent == nullptr && own.cpus.is_empty()) reject(element, "the machine has no processors");
+    const std::string_view cpus = element.get("cpuset");
+    out_ += fmt::format(" cpuset=\"{0}\" complete_cpuset=\"{0}\"", cpus);
+    if (parent == nullptr) out_ += fmt::format(" allowed_cpuset=\"{}\"", cpus);
+    if (!has_nodes) return;
+    const std::string_view nodes = element.get("nodeset");
+    out_ += fmt::format(" nodeset=\"{0}\" complete_nodeset=\"{0}\"", nodes);
+    if (parent == nullptr) out_ += fmt::format(" allowed_nodeset=\"{}\"", nodes);
+  }
+
+  void place(const XmlElement& element, Container& parent, const Container& own) {
+    if (own.type == "Machine" || own.type == "System") {
+      if (parent.type != "System") reject(element, "a machine is inside another object");
+    }
+    if (!own.cpus.is_inside(parent.cpus) || !own.nodes.is_inside(parent.nodes)) {
+      reject(element, fmt::format("a {} has processors or NUMA nodes that the {} around it has not",
+                                  own.type, parent.type));
+    }
+    if (is_numa(own.type)) {
+      const bool is_known = own.nodes.meets(numa_nodes_);
+      if (is_known) reject(element, "there is a second NUMA node of that index");
+      numa_nodes_.add(own.nodes);
+      if (!is_version_1_) return;  // Version 2 hangs memory beside the processors.
+    }
+    if (own.cpus.meets(parent.cpus_of_children)) {
+      reject(element, fmt::format("a {} shares processors with its neighbour", own.type));
+    }
+    parent.cpus_of_children.add(own.cpus);
   }
 
   void attributes_of(const XmlElement& element, std::string_view type) {
@@ -212,30 +293,13 @@ class Cleaner {
       const auto known =
           std::find_if(known_attributes.begin(), known_attributes.end(),
                        [&](const KnownAttribute& candidate) { return candidate.name == key; });
-      const bool is_cache = contains(cache_attributes, key) && parse_int(value);
-      if (known == known_attributes.end() && !is_cache) continue;
+      if (known == known_attributes.end()) continue;
       if (key == "os_index" && is_io(type)) continue;  // Version 1 packs the bus id into it.
-      if (!is_cache && !has_form(value, known->form)) {
+      if (!has_form(value, known->form)) {
         reject(element, fmt::format("a {} has {}=\"{:.60}\"", type, key, value));
       }
       out_ += fmt::format(" {}=\"{}\"", key, xml_escaped(value));
     }
-  }
-
-  void object(const XmlElement& element, std::string_view parent) {
-    const std::string_view type = element.get("type");
-    if (type == "Misc") return;
-    check_place(element, type, parent);
-    out_ += "<object";
-    attributes_of(element, type);
-    out_ += ">\n";
-    for (const XmlElement& child : element.children) {
-      if (child.name == "object") object(child, type);
-      if (child.name != "info" || !contains(kept_infos, child.get("name"))) continue;
-      out_ += fmt::format("<info name=\"{}\" value=\"{}\"/>\n", child.get("name"),
-                          xml_escaped(child.get("value").substr(0, 200)));
-    }
-    out_ += "</object>\n";
   }
 
   // Only the tables of GPU links: hwloc reads the others for schedulers.
@@ -253,6 +317,8 @@ class Cleaner {
       out_ += fmt::format(" {}=\"{}\"", key, xml_escaped(element.get(key)));
     }
     out_ += ">\n";
+    check_count(element, "indexes", *objects);
+    check_count(element, "u64values", *objects * *objects);
     for (const XmlElement& child : element.children) {
       if (child.name != "indexes" && child.name != "u64values") continue;
       const bool is_good = all_of(
@@ -266,7 +332,22 @@ class Cleaner {
     out_ += fmt::format("</{}>\n", element.name);
   }
 
+  // hwloc believes the announced number.
+  void check_count(const XmlElement& table, std::string_view key, std::uint64_t wanted) const {
+    std::uint64_t count = 0;
+    for (const XmlElement& child : table.children) {
+      if (child.name != key) continue;
+      std::istringstream words(child.text);
+      for (std::string word; words >> word;) ++count;
+    }
+    if (count == wanted) return;
+    reject(table, fmt::format("the {} table has {} {} instead of {}", table.get("name"), count, key,
+                              wanted));
+  }
+
   const std::string& name_;
+  bool is_version_1_ = false;
+  CpuSet numa_nodes_;
   std::string out_;
 };
 
