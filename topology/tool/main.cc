@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "accl/base/error.h"
-#include "topology/tool/command.h"
 #include "topology/tool/explain.h"
+#include "topology/tool/machine_commands.h"
 #include "topology/tool/map.h"
 #include "topology/tool/mend.h"
 
@@ -18,7 +18,8 @@ using accl::topology::Command;
 
 std::vector<Command> commands_of(CLI::App& app) {
   using namespace accl::topology;
-  return {map_command(app), explain_command(app), mend_command(app)};
+  return {discover_command(app), transplant_command(app), map_command(app), explain_command(app),
+          mend_command(app)};
 }
 
 int run(int argc, char** argv) {

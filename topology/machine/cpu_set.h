@@ -1,0 +1,37 @@
+// cpu_set.h - hwloc's sets of processors and NUMA nodes, as values that free themselves.
+#pragma once
+
+#include <hwloc/bitmap.h>
+
+#include <memory>
+#include <string>
+
+namespace accl::topology {
+
+class CpuSet {
+ public:
+  CpuSet() : bits_(hwloc_bitmap_alloc(), &hwloc_bitmap_free) {}
+
+  // hwloc's notation, "0x0000ffff,0xffffffff". False where it is none, or has no end.
+  bool parse(const std::string& text) {
+    return !text.empty() && hwloc_bitmap_sscanf(bits_.get(), text.c_str()) == 0 &&
+           (is_empty() || hwloc_bitmap_last(bits_.get()) >= 0);
+  }
+
+  bool is_empty() const { return hwloc_bitmap_iszero(bits_.get()) != 0; }
+  bool is_only(unsigned index) const {
+    return hwloc_bitmap_weight(bits_.get()) == 1 && hwloc_bitmap_isset(bits_.get(), index) != 0;
+  }
+  bool is_inside(const CpuSet& other) const {
+    return hwloc_bitmap_isincluded(bits_.get(), other.bits_.get()) != 0;
+  }
+  bool meets(const CpuSet& other) const {
+    return hwloc_bitmap_intersects(bits_.get(), other.bits_.get()) != 0;
+  }
+  void add(const CpuSet& other) { hwloc_bitmap_or(bits_.get(), bits_.get(), other.bits_.get()); }
+
+ private:
+  std::unique_ptr<hwloc_bitmap_s, decltype(&hwloc_bitmap_free)> bits_;
+};
+
+}  // namespace accl::topology
