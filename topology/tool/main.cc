@@ -8,12 +8,17 @@
 
 #include "accl/base/error.h"
 #include "topology/tool/command.h"
+#include "topology/tool/plan.h"
+#include "topology/tool/verify.h"
 
 namespace {
 
 using accl::topology::Command;
 
-std::vector<Command> commands_of(CLI::App&) { return {}; }
+std::vector<Command> commands_of(CLI::App& app) {
+  using namespace accl::topology;
+  return {add_plan(app), add_verify(app)};
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Pairs GPUs with NICs, plans cables, maps ranks, and proves what they cost"};
