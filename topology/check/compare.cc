@@ -45,6 +45,11 @@ struct Misplaced {
   Mistake mistake{};
 };
 
+// Planned are e - f and g - h, seen e - g and f - h.
+struct Swap {
+  CableEnd e, f, g, h;
+};
+
 class Judge {
  public:
   Judge(const Fabric& fabric, const Ports& ports, const Observation& seen)
@@ -183,7 +188,6 @@ class Judge {
     return link.a.end && key_of(*link.a.end) == key_of(near) ? link.b.end : link.a.end;
   }
 
-  // With e - f and g - h planned, e - g and f - h seen.
   void find_swap(CableId first) {
     if (is_settled_[index(first)]) return;
     const CableEnd& e = fabric_.at(first).a;
@@ -198,32 +202,34 @@ class Judge {
     if (!second || *second == first || key_of(partner(*second, *g)) != key_of(*h)) return;
     at_e->is_explained = at_f->is_explained = true;
     is_settled_[index(first)] = is_settled_[index(*second)] = true;
-    // Either pair of plugs can be changed over; at one device that is the least work.
-    const bool is_near_e = device_of(e) == device_of(*h) && device_of(f) != device_of(*g);
-    report_swap(first, *second, is_near_e ? std::pair{e, *h} : std::pair{f, *g}, at_e->link->place);
+    report_swap({.e = e, .f = f, .g = *g, .h = *h}, at_e->link->place);
   }
 
-  void report_swap(CableId first, CableId second, const std::pair<CableEnd, CableEnd>& plugs,
-                   const std::string& place) {
-    const auto& [one, other] = plugs;
-    const bool is_one_device = device_of(one) == device_of(other);
+  // Either pair of plugs can be changed over: f with g, or e with h; at one device that is the
+  // least work.
+  void report_swap(const Swap& swap, const std::string& place) {
+    const auto& [e, f, g, h] = swap;
+    const bool is_near_e = device_of(e) == device_of(h) && device_of(f) != device_of(g);
+    const CableEnd& one = is_near_e ? e : f;
+    const CableEnd& other = is_near_e ? h : g;
+    const CableId first = planned_.at(key_of(e));
+    const CableId second = planned_.at(key_of(g));
     std::string what = fmt::format("{} and {} are swapped", cable_text(first), cable_text(second));
-    for (const auto& [from, to] : {std::pair{one, other}, std::pair{other, one}}) {
-      const CableId cable = planned_.at(key_of(from));
-      if (is_off_layer(partner(cable, from), from, to)) {
-        what += fmt::format("; {}", layer_text(partner(cable, from), from, to));
-      }
+    for (const auto& [end, planned, actual] : {std::tuple{e, f, g}, {h, g, f}, {g, h, e}}) {
+      if (!is_off_layer(end, planned, actual)) continue;
+      what += fmt::format("; {}", layer_text(end, planned, actual));
     }
-    result_.findings.push_back(
-        {.mistake = Mistake::swapped,
-         .cables = {std::min(first, second), std::max(first, second)},
-         .what = std::move(what),
-         .fix = is_one_device ? fmt::format("swap the plugs of {} and {} at {} (ports {} and {})",
-                                            label_of(first), label_of(second), device_of(one),
-                                            ports_.name_of(one).port, ports_.name_of(other).port)
-                              : fmt::format("swap the plug at {} with the one at {}",
-                                            ports_.text_of(one), ports_.text_of(other)),
-         .place = place});
+    const std::string fix = device_of(one) == device_of(other)
+                                ? fmt::format("swap the plugs of {} and {} at {} (ports {} and {})",
+                                              label_of(first), label_of(second), device_of(one),
+                                              ports_.name_of(one).port, ports_.name_of(other).port)
+                                : fmt::format("swap the plug at {} with the one at {}",
+                                              ports_.text_of(one), ports_.text_of(other));
+    result_.findings.push_back({.mistake = Mistake::swapped,
+                                .cables = {std::min(first, second), std::max(first, second)},
+                                .what = std::move(what),
+                                .fix = fix,
+                                .place = place});
   }
 
   // Whether a NIC whose cable belongs at `planned` is at the other layer instead.

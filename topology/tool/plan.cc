@@ -43,7 +43,9 @@ std::string summary_of(const Fabric& fabric, const CablingPlan& plan) {
   if (!tree) {
     return text + fmt::format("a fat tree of {}-port switches needs more than 3 levels\n", radix);
   }
-  return text + text_of(*tree, fmt::format("fat tree, {} x {} ports", tree->levels, radix));
+  return text + text_of(*tree, fmt::format("fat tree, {} levels", tree->levels)) +
+         fmt::format("(full bisection, the same {} NICs, switches of {} ports)\n",
+                     fabric.nics.size(), radix);
 }
 
 void make_folder(const std::string& path) {
