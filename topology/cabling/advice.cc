@@ -42,12 +42,13 @@ void advise_bigraph(const Fabric& fabric, std::vector<Advice>& advice) {
   if (const auto square = find_square(fabric)) {
     advice.push_back(
         {"deadlock",
-         fmt::format("traffic between two switches of one layer goes over the other layer: {0} > "
-                     "{2} > {1} and {2} > {1} > {3}, {1} > {3} > {0} and {3} > {0} > {2}. Together "
-                     "these wait for each other's buffers in a circle, and a lossless fabric with "
-                     "one virtual lane or one priority can stop for good. Halving-doubling under "
-                     "the rank map never goes that way, but storage, alltoall and start-up do.",
-                     square->upper[0], square->upper[1], square->lower[0], square->lower[1])});
+         fmt::format(
+             "traffic between two switches of one layer goes over the other layer. Four such "
+             "detours ({0} > {2} > {1}, {2} > {1} > {3}, {1} > {3} > {0}, {3} > {0} > {2}) "
+             "can wait for each other's buffers in a circle, and then a lossless fabric "
+             "with one virtual lane or one priority stops for good. Halving-doubling under "
+             "the rank map never goes that way, but storage, alltoall and start-up do.",
+             square->upper[0], square->upper[1], square->lower[0], square->lower[1])});
     advice.push_back(
         {"RoCE",
          "give traffic that starts at the upper layer and traffic that starts at the lower layer "

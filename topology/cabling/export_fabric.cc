@@ -172,8 +172,7 @@ std::string host_list(std::vector<std::string> names) {
   // a range that keeps zeros.
   std::map<std::pair<std::string, std::size_t>, std::vector<std::string>> groups;
   std::ranges::sort(names);
-  const auto repeats = std::ranges::unique(names);
-  names.erase(repeats.begin(), repeats.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   for (const std::string& name : names) {
     const Numbered parts = split(name);
     groups[{parts.before, parts.digits.size()}].push_back(parts.digits);
