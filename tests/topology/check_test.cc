@@ -199,6 +199,12 @@ TEST(Compare, APortAtTwoPlacesIsAContradiction) {
       findings, [](const Finding& each) { return each.mistake == Mistake::contradiction; }));
 }
 
+TEST(Compare, ALoopIsNoContradiction) {
+  Case one(tiny);
+  one.link(8).b = one.link(8).a;
+  EXPECT_EQ(one.only().mistake, Mistake::wrong_switch);
+}
+
 TEST(Compare, SaysWhoWasNotHeard) {
   Case one(tiny);
   one.seen.links.clear();

@@ -99,9 +99,9 @@ class Judge {
           taken.a.end && taken.b.end &&
           !known.emplace(std::minmax(key_of(*taken.a.end), key_of(*taken.b.end)), 0).second;
       if (is_known) continue;
+      links_.push_back(taken);
       note_port(taken.a, link);
       note_port(taken.b, link);
-      links_.push_back(taken);
     }
   }
 
@@ -119,8 +119,9 @@ class Judge {
 
   void note_port(const SeenEnd& end, const ObservedLink& link) {
     if (!end.end) return;
-    const auto [entry, is_new] = seen_at_.emplace(key_of(*end.end), links_.size());
-    if (is_new) return;
+    const std::size_t number = links_.size() - 1;
+    const auto [entry, is_new] = seen_at_.emplace(key_of(*end.end), number);
+    if (is_new || entry->second == number) return;  // A loop has one port at both ends.
     const ObservedLink& first = *links_[entry->second].link;
     result_.findings.push_back(
         {.mistake = Mistake::contradiction,
