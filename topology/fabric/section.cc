@@ -172,6 +172,19 @@ std::vector<std::string> Section::texts(const std::string& key) {
   return values;
 }
 
+std::vector<double> Section::numbers(const std::string& key, Bounds bounds) {
+  std::vector<double> values;
+  for (const std::string& text : texts(key)) {
+    double value = 0;
+    const bool is_number = YAML::convert<double>::decode(YAML::Node(text), value);
+    if (!is_number || !(value >= bounds.least && value <= bounds.most)) {
+      complain(key, fmt::format("must list numbers from {} to {}", bounds.least, bounds.most));
+    }
+    values.push_back(value);
+  }
+  return values;
+}
+
 Section Section::section(const std::string& key) {
   const YAML::Node node = child(key);
   const bool is_there = node.IsDefined() && !node.IsNull();

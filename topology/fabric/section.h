@@ -37,6 +37,7 @@ class Section {
   // One number for all of `size`, or a list of just as many.
   std::vector<std::uint32_t> counts(const std::string& key, Bounds bounds, std::uint32_t size);
   std::vector<std::string> texts(const std::string& key);  // Empty where it is not there.
+  std::vector<double> numbers(const std::string& key, Bounds bounds);  // Likewise.
 
   Section section(const std::string& key);                // Empty where it is not there.
   std::vector<Section> sections(const std::string& key);  // Of a list of mappings.
