@@ -102,6 +102,7 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
                .first = first,
                .fabric = fabric.name,
                .note = {},
+               .options = options,
                .seats = seats,
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
@@ -208,6 +209,7 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
   const Fabric rival = rival_of(fabric, nics);
   for (const Baseline& baseline : std::span(baselines).first(rival_baselines)) {
     list.push_back(try_baseline(rival, whole(rival), baseline, options));
+    list.back().on_rival = true;
   }
   return list;
 }

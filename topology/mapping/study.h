@@ -21,7 +21,9 @@ struct Study {
   std::string algorithm;  // "hd", "ring", ...
   First first = First::near;
   std::string fabric;
-  std::string note;  // How it was made, or why there are no figures.
+  std::string note;       // How it was made, or why there are no figures.
+  bool on_rival = false;  // On rival_of() the fabric, with all NICs that take part.
+  StudyOptions options;
   Seats seats;
   Traffic traffic;
   std::vector<RoundLoad> rounds;

@@ -10,6 +10,7 @@
 #include "topology/tool/command.h"
 #include "topology/tool/explain.h"
 #include "topology/tool/map.h"
+#include "topology/tool/report.h"
 
 namespace {
 
@@ -17,7 +18,7 @@ using accl::topology::Command;
 
 std::vector<Command> commands_of(CLI::App& app) {
   using namespace accl::topology;
-  return {map_command(app), explain_command(app)};
+  return {map_command(app), explain_command(app), report_command(app)};
 }
 
 int run(int argc, char** argv) {
