@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build_packages=(g++ meson ninja-build ccache pkgconf libfmt-dev libspdlog-dev libcli11-dev
   nlohmann-json3-dev libhwy-dev libucx-dev
   libhwloc-dev libxml2-dev libyaml-cpp-dev)
-test_packages=(libgtest-dev libbenchmark-dev clang-format
+test_packages=(libgtest-dev libbenchmark-dev clang-format libsimgrid-dev
   chromium chromium-driver)
 # What accl-perf --peers is compared with, and whose mpirun starts ranks in tests.
 peer_packages=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)

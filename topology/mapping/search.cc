@@ -219,7 +219,7 @@ std::pair<std::uint32_t, std::uint32_t> pick(const Board& board, Random& random)
 std::uint64_t default_moves(const Problem& problem) {
   const std::uint64_t ends =
       std::max<std::uint64_t>(1, std::uint64_t{problem.patterns.size()} * problem.width);
-  return std::min<std::uint64_t>(60'000'000 / ends, std::uint64_t{problem.size()} * 20'000);
+  return std::min<std::uint64_t>(60'000'000 / ends, std::uint64_t{problem.size()} * 8'000);
 }
 
 SearchResult search_seats(const Problem& problem, std::uint64_t moves, std::uint64_t seed) {

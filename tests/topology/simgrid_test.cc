@@ -1,0 +1,224 @@
+// simgrid_test.cc - our times by max-min fair sharing against SimGrid's, an independent simulator:
+// the same messages over the same cables, a round after the other, within 1%.
+//
+// SimGrid's textbook model (CM02 without TCP's window and without cross-traffic) gives flows of
+// longer latency less; every flow gets the same here, as fair sharing wants it.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <set>
+#include <simgrid/s4u.hpp>
+
+#include "tests/topology/clusters.h"
+#include "topology/mapping/study.h"
+
+namespace accl::topology::test {
+namespace {
+
+namespace sg4 = simgrid::s4u;
+
+constexpr double most_difference = 0.01;
+constexpr double total_bytes = 256 << 20;
+constexpr double latency_seconds = 1e-9;  // Of a NIC's cable; SimGrid wants one.
+
+struct Case {
+  const char* name;
+  const char* spec;
+  const char* order;
+  const char* algorithm;
+  First first;
+};
+
+constexpr const char* bigraph_8 =
+    "name: c\ntopology: bigraph\nservers: {count: 8}\nupper: {switches: 2, nics: 2}\n"
+    "lower: {switches: 2, nics: 2}\n";
+constexpr const char* bigraph_64 =
+    "name: c\ntopology: bigraph\nservers: {count: 16, nics: 4}\nupper: {switches: 8, nics: 4}\n"
+    "lower: {switches: 8, nics: 4}\n";
+constexpr const char* slow_cables =
+    "name: c\ntopology: bigraph\nservers: {count: 32}\nupper: {switches: 4, nics: 4}\n"
+    "lower: {switches: 4, nics: 4}\ngbps: 40\nnic_gbps: 100\n";
+constexpr const char* uneven =
+    "name: c\ntopology: bigraph\nservers: {count: 28, nics: 2}\n"
+    "upper: {switches: 4, nics: [8, 8, 6, 6]}\nlower: {switches: 4, nics: [8, 8, 8, 4]}\n"
+    "cables_per_pair: 2\ngbps: 200\n";
+constexpr const char* leaf_spine_64 =
+    "name: c\ntopology: leaf-spine\nservers: {count: 64}\nleaf: {switches: 16, nics: 4}\n"
+    "spine: {switches: 4}\n";
+constexpr const char* bigraph_512 =
+    "name: c\ntopology: bigraph\nservers: {count: 512}\nupper: {switches: 16, nics: 16}\n"
+    "lower: {switches: 16, nics: 16}\n";
+constexpr const char* bigraph_2048 =
+    "name: c\ntopology: bigraph\nservers: {count: 2048}\nupper: {switches: 32, nics: 32}\n"
+    "lower: {switches: 32, nics: 32}\n";
+
+constexpr Case cases[] = {
+    {"mapped8", bigraph_8, "hdrm", "hd", First::far},
+    {"sorted8", bigraph_8, "sorted", "hd", First::near},
+    {"tree8", bigraph_8, "sorted", "tree", First::near},
+    {"mapped64", bigraph_64, "hdrm", "hd", First::far},
+    {"near64", bigraph_64, "sorted", "hd", First::near},
+    {"far64", bigraph_64, "sorted", "hd", First::far},
+    {"shuffled64", bigraph_64, "shuffled", "hd", First::near},
+    {"ring64", bigraph_64, "sorted", "ring", First::near},
+    {"shuffled_ring64", bigraph_64, "shuffled", "ring", First::near},
+    {"bruck64", bigraph_64, "shuffled", "bruck", First::near},
+    {"slow_mapped", slow_cables, "hdrm", "hd", First::far},
+    {"slow_shuffled", slow_cables, "shuffled", "hd", First::far},
+    {"uneven_mapped", uneven, "hdrm", "hd", First::far},
+    {"uneven_shuffled", uneven, "shuffled", "hd", First::near},
+    {"leaf_spine_near", leaf_spine_64, "sorted", "hd", First::near},
+    {"leaf_spine_shuffled", leaf_spine_64, "shuffled", "hd", First::near},
+    {"leaf_spine_tree", leaf_spine_64, "shuffled", "tree", First::near},
+    {"mapped512", bigraph_512, "hdrm", "hd", First::far},
+    {"far512", bigraph_512, "sorted", "hd", First::far},
+    {"shuffled512", bigraph_512, "shuffled", "hd", First::near},
+    {"mapped2048", bigraph_2048, "hdrm", "hd", First::far},
+    {"near2048", bigraph_2048, "sorted", "hd", First::near},
+};
+
+Seats seats_of_case(const Case& one, const Fabric& fabric, const Condition& condition) {
+  const std::string_view order = one.order;
+  if (order == "sorted") return sorted_seats(condition);
+  if (order == "shuffled") return shuffled_seats(fabric, condition, 1);
+  return map_ranks(fabric, condition, {.algorithm = one.algorithm, .first = one.first, .moves = 0})
+      .seats;
+}
+
+// The NICs as hosts, every direction of a cable as a link.
+class Platform {
+ public:
+  explicit Platform(const Fabric& fabric) : fabric_(fabric), zone_(sg4::create_full_zone("all")) {
+    for (std::uint32_t i = 0; i < fabric.nics.size(); ++i) {
+      hosts_.push_back(zone_->create_host("nic" + std::to_string(i), 1e9)->seal());
+    }
+    for (std::uint32_t i = 0; i < fabric.graph.links().size(); ++i) {
+      const LinkId link{i};
+      const bool of_nic = !fabric.at(fabric.cable_of(link)).joins_switches;
+      sg4::Link* const made =
+          zone_->create_link("link" + std::to_string(i), fabric.graph.link(link).bytes_per_second);
+      links_.push_back(made->set_latency(of_nic ? latency_seconds : 0)->seal());
+    }
+  }
+
+  void add_routes(const Seats& seats, const RoutedRound& round) {
+    for (const Routed& flow : round.flows) {
+      const std::uint32_t from = index(seats.at(flow.from));
+      const std::uint32_t to = index(seats.at(flow.to));
+      if (!routed_.insert({from, to}).second) continue;
+      std::vector<sg4::LinkInRoute> path;
+      for (const LinkId link : round.path(flow)) path.emplace_back(links_[index(link)]);
+      zone_->add_route(hosts_[from]->get_netpoint(), hosts_[to]->get_netpoint(), nullptr, nullptr,
+                       path, false);
+    }
+  }
+  sg4::NetZone* zone() { return zone_; }
+  sg4::Host* host(NicId nic) const { return hosts_[index(nic)]; }
+
+ private:
+  const Fabric& fabric_;
+  sg4::NetZone* zone_;
+  std::vector<sg4::Host*> hosts_;
+  std::vector<const sg4::Link*> links_;
+  std::set<std::pair<std::uint32_t, std::uint32_t>> routed_;
+};
+
+struct Prepared {
+  Fabric fabric;
+  Seats seats;
+  std::vector<RoutedRound> rounds;
+  double chunk_bytes = 0;
+};
+
+Prepared prepare(const Case& one) {
+  Prepared all{.fabric = fabric_from(one.spec + std::string("latency: {start_us: 0, hop_us: 0}\n")),
+               .seats = {},
+               .rounds = {}};
+  const Condition condition = whole(all.fabric);
+  const Routes routes(all.fabric, condition);
+  all.seats = seats_of_case(one, all.fabric, condition);
+  Shape shape;
+  shape.size = all.seats.size();
+  shape.first = one.first;
+  const Traffic traffic = traffic_of(*find_algorithm(Collective::allreduce, one.algorithm), shape);
+  all.chunk_bytes = total_bytes / traffic.chunks;
+  for (const Round& round : traffic.rounds) {
+    all.rounds.push_back(route_round(all.fabric, routes, all.seats, round, {}));
+  }
+  return all;
+}
+
+// Seconds of every round, by SimGrid.
+std::vector<double> simulate(const Prepared& all) {
+  int argc = 5;
+  std::string words[] = {"test", "--cfg=network/model:CM02", "--cfg=network/TCP-gamma:0",
+                         "--cfg=network/crosstraffic:0", "--log=root.threshold:error"};
+  char* argv[] = {words[0].data(), words[1].data(), words[2].data(),
+                  words[3].data(), words[4].data(), nullptr};
+  sg4::Engine engine(&argc, argv);
+  Platform platform(all.fabric);
+  for (const RoutedRound& round : all.rounds) platform.add_routes(all.seats, round);
+  platform.zone()->seal();
+  std::vector<double> seconds;
+  sg4::Actor::create("driver", platform.host(NicId{0}), [&] {
+    for (const RoutedRound& round : all.rounds) {
+      const double before = sg4::Engine::get_clock();
+      std::vector<sg4::CommPtr> messages;
+      for (const Routed& flow : round.flows) {
+        const auto bytes = static_cast<std::uint64_t>(flow.chunks * all.chunk_bytes + 0.5);
+        messages.push_back(sg4::Comm::sendto_async(platform.host(all.seats.at(flow.from)),
+                                                   platform.host(all.seats.at(flow.to)), bytes));
+      }
+      sg4::Comm::wait_all(messages);
+      seconds.push_back(sg4::Engine::get_clock() - before);
+    }
+  });
+  engine.run();
+  return seconds;
+}
+
+// How many rounds differ; said on stderr.
+int compare(const Case& one, double factor = 1) {
+  const Prepared all = prepare(one);
+  const std::vector<double> theirs = simulate(all);
+  if (theirs.size() != all.rounds.size()) return 100;
+  int wrong = 0;
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    const double ours = factor * time_of(all.fabric, all.rounds[i], all.chunk_bytes).seconds;
+    const bool is_near = std::abs(ours - theirs[i]) <= most_difference * theirs[i] + 1e-8;
+    if (is_near) continue;
+    ++wrong;
+    fmt::print(stderr, "{} round {}: ours {:.6f} s, SimGrid {:.6f} s\n", one.name, i, ours,
+               theirs[i]);
+  }
+  return std::min(wrong, 99);
+}
+
+class SimGrid : public testing::TestWithParam<Case> {};
+
+// An engine cannot be made twice in a process.
+int compare_in_child(const Case& one, double factor) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(compare(one, factor));
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "died of signal " << WTERMSIG(status);
+  return WEXITSTATUS(status);
+}
+
+TEST_P(SimGrid, AgreesWithin1Percent) {
+  EXPECT_EQ(compare_in_child(GetParam(), 1), 0) << "rounds that differ; see above";
+}
+
+TEST(SimGridControl, ATimeThatIsOffByTwoPercentIsSeen) {
+  EXPECT_EQ(compare_in_child(cases[0], 1.02), 5);  // All rounds of 8 ranks; two are the same.
+  EXPECT_EQ(compare_in_child(cases[0], 0.98), 5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, SimGrid, testing::ValuesIn(cases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace accl::topology::test
