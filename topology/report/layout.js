@@ -66,9 +66,10 @@ const BOX = 24;
 function placeRow(row, width, cells, side, place) {
   const slot = width / row.length;
   row.forEach((each, i) => {
-    const box = {x: slot * (i + 0.5), y: place.y, w: Math.min(slot - 6, 132), h: BOX, side};
-    place.boxes.set(each.id, box);
     const columns = Math.min(cells.columns, each.nics.length);
+    const wish = Math.max(132, columns * cells.size + 8);
+    const box = {x: slot * (i + 0.5), y: place.y, w: Math.min(slot - 6, wish), h: BOX, side};
+    place.boxes.set(each.id, box);
     each.nics.forEach((nic, k) => {
       const x = box.x + (k % cells.columns - columns / 2) * cells.size;
       const line = Math.floor(k / cells.columns);
@@ -110,7 +111,8 @@ function layCircle(switches, width, height) {
   const most = Math.max(0, ...switches.map((each) => each.nics.length));
   const room = Math.min(76, Math.max(20, 1500 / switches.length));
   const cells = cellsFor(most, room, room * 0.8, 20);
-  const [rx, ry] = [width / 2 - room - 60, place.height / 2 - room - 24];
+  const rx = width / 2 - cells.columns * cells.size - 60;
+  const ry = place.height / 2 - cells.rows * cells.size - 30;
   switches.forEach((each, i) => {
     const turn = 2 * Math.PI * i / switches.length - Math.PI / 2;
     const [dx, dy] = [Math.cos(turn), Math.sin(turn)];
@@ -121,7 +123,7 @@ function layCircle(switches, width, height) {
     const columns = Math.min(cells.columns, each.nics.length);
     const lines = Math.ceil(each.nics.length / cells.columns);
     const left = box.x + dx * (w / 2 + columns * cells.size / 2 + 5) - columns * cells.size / 2;
-    const top = box.y + 10 + dy * (14 + lines * cells.size / 2) - lines * cells.size / 2;
+    const top = box.y + 10 + dy * (18 + lines * cells.size / 2) - lines * cells.size / 2;
     each.nics.forEach((nic, k) => place.nics.set(nic.id, {
       x: left + k % cells.columns * cells.size + 1, box, stub: false, s: cells.size - 2,
       y: top + Math.floor(k / cells.columns) * cells.size + 1}));
@@ -148,9 +150,11 @@ function portsOf(fabric, each, boxes) {
 // A cubic curve as its four points.
 function curve(p, q, middle, lane) {
   if (p.side === "none") {
-    const pull = (from) => ({x: from.x + (middle.x - from.x) * (0.15 + 0.06 * lane),
-      y: from.y + (middle.y - from.y) * (0.15 + 0.06 * lane)});
-    return [p, pull(p), pull(q), q];
+    const share = 0.06 + 0.06 * lane;
+    const pulled = (from, to, axis) =>
+      (1 - share) * (2 * from[axis] + to[axis]) / 3 + share * middle[axis];
+    const bend = (from, to) => ({x: pulled(from, to, "x"), y: pulled(from, to, "y")});
+    return [p, bend(p, q), bend(q, p), q];
   }
   const lean = 0.38 * Math.max(120, Math.abs(q.y - p.y));
   const away = (from) => ({x: from.x, y: from.y + (from.side === "upper" ? lean : -lean)});

@@ -114,7 +114,7 @@ function showBars() {
   byId("bars").classList.toggle("dense", rounds.length > 40);
   byId("bars").replaceChildren(...rounds.map(([repeats, , load], i) => {
     const bar = element("i", `l${heat(load)}`);
-    bar.style.height = `${Math.max(4, 100 * load / most)}%`;
+    bar.style.height = `calc((100% - 16px) * ${load / most})`;
     const times = repeats > 1 ? ` \u00d7${repeats}` : "";
     const button = element("button", "", element("b", "", `${tidy(load)}${times}`), bar);
     button.title = `${stepName(state.study, i)}: at most ${plural(load, "message")} on a cable`;
@@ -169,8 +169,8 @@ function showHead() {
     plural(data.ranks.length, "rank")].filter(Boolean).join(" \u00b7 ");
   byId("verdict").className = data.free ? "good" : "bad";
   byId("verdict").textContent = data.free ?
-    `Contention-free: at most one message on any cable in all ${study.steps} steps` :
-    `Shared: up to ${plural(study.most, "message")} on a cable`;
+    `Contention-free map: at most one message on any cable in all ${study.steps} steps` :
+    `Under the map, up to ${plural(study.most, "message")} share a cable`;
 }
 
 function showChoices() {
