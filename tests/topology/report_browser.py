@@ -27,6 +27,8 @@ COLUMNS = """
 return [...document.querySelectorAll("#cables thead th")].map((cell) => cell.textContent);"""
 LOADS = """
 return ["load-ab", "load-ba"].map((id) => Number(document.getElementById(id).dataset.load));"""
+SENDERS = """
+return [...document.querySelectorAll("#load-ab .ranks button")].map((each) => each.textContent);"""
 CHOOSE = """
 const study = document.getElementById("study");
 study.selectedIndex = arguments[0];
@@ -55,6 +57,12 @@ def expected_loads(rank_map, step):
     partners sit in different layers."""
     at = [entry["switch"] for entry in rank_map["ranks"]]
     return collections.Counter((at[rank], at[other]) for rank, other in partners(rank_map, step))
+
+
+def expected_senders(rank_map, step, above, below):
+    at = [entry["switch"] for entry in rank_map["ranks"]]
+    return [f"{rank} → {other}" for rank, other in partners(rank_map, step)
+            if (at[rank], at[other]) == (above, below)]
 
 
 def switch_of(end):
@@ -98,6 +106,7 @@ def click_on_a_line(page):
             page.browser.text("#label")
         shown = page.browser.run(LOADS)
         assert shown == [loads[a, b], loads[b, a]], f"{label}: {shown} messages"
+        assert page.browser.run(SENDERS) == expected_senders(page.rank_map, 0, a, b), label
 
 
 def click_on_a_row(page):

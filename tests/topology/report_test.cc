@@ -93,6 +93,20 @@ TEST(Report, LoadsAreThoseOfFlowsByLink) {
   }
 }
 
+TEST(Report, SendersAreAsManyAsMessages) {
+  const Case made = case_of(small);
+  const ReportJson study = report_data(made.input())["studies"][1];
+  std::size_t links = 0;
+  for (std::size_t i = 0; i < study["loads"].size(); ++i) {
+    const std::vector<double> flows = unpack(study["loads"][i], 2 * made.fabric.cables.size());
+    for (const ReportJson& row : study["senders"][i]) {
+      EXPECT_EQ(flows.at(row[0].get<std::size_t>()), static_cast<double>(row.size() - 1) / 2);
+      ++links;
+    }
+  }
+  EXPECT_GT(links, 0u);
+}
+
 TEST(Report, LoadsOfPartsOfMessagesKeepAThousandth) {
   EXPECT_EQ(pack_loads({0, 1, 1, 0.25, 0, 1}), ReportJson::parse("[[0.25,3,1],[1,1,2,2,1]]"));
   EXPECT_EQ(pack_loads({1.0 / 3, 0.0001}), ReportJson::parse("[[0.333,0,1]]"));

@@ -10,6 +10,13 @@ namespace {
 
 using Json = ReportJson;
 
+// What the traffic of a study runs over, and whether the page names the senders.
+struct Network {
+  const Fabric& fabric;
+  const Condition& condition;
+  bool has_senders = true;
+};
+
 // Ends of cables as one number: switches first, then NICs.
 class Ends {
  public:
@@ -85,39 +92,69 @@ Json fabric_json(const Fabric& fabric, const Condition& condition,
 // Loads of rounds, each distinct one once: the two halves of an allreduce are often the same.
 class LoadTable {
  public:
-  std::size_t add(Json packed) {
-    const auto [found, is_new] = numbers_.try_emplace(packed.dump(), rows_.size());
-    if (is_new) rows_.push_back(std::move(packed));
+  std::size_t add(Json loads, Json senders) {
+    const auto [found, is_new] = numbers_.try_emplace(loads.dump() + senders.dump(), loads_.size());
+    if (is_new) {
+      loads_.push_back(std::move(loads));
+      senders_.push_back(std::move(senders));
+    }
     return found->second;
   }
-  Json rows() const { return rows_; }
+  const Json& loads() const { return loads_; }
+  const Json& senders() const { return senders_; }
 
  private:
   std::map<std::string, std::size_t> numbers_;
-  Json rows_ = Json::array();
+  Json loads_ = Json::array();
+  Json senders_ = Json::array();
 };
 
-// rounds: [repeats, number in `loads`, most messages between switches, most at NICs, shared links].
-void add_rounds(const Fabric& fabric, const Condition& condition, const Study& study, Json& json) {
-  const Routes routes(fabric, condition, study.options.seed);
+// Of links between switches: [link, from, to, from, to, ...], positions of the plan.
+Json senders_of(const Fabric& fabric, const RoutedRound& round) {
+  std::map<LinkId, std::vector<std::pair<std::uint32_t, std::uint32_t>>> pairs;
+  for (const Routed& flow : round.flows) {
+    const std::pair pair{index(flow.from), index(flow.to)};
+    for (const LinkId link : round.path(flow)) {
+      auto& list = pairs[link];  // A message's parts over several QPs follow each other.
+      if (list.empty() || list.back() != pair) list.push_back(pair);
+    }
+  }
+  Json rows = Json::array();
+  for (const auto& [link, list] : pairs) {
+    if (!fabric.at(fabric.cable_of(link)).joins_switches) continue;
+    Json row = Json::array({index(link)});
+    for (const auto& [from, to] : list) row.insert(row.end(), {from, to});
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+// rounds: [repeats, number in `loads` and `senders`, most messages between switches, most at NICs,
+// shared links].
+void add_rounds(const Network& network, const Study& study, Json& json) {
+  const Routes routes(network.fabric, network.condition, study.options.seed);
   Sending sending = sending_of(study.algorithm);
   sending.qps = study.options.qps;
   const std::size_t count = std::min(study.rounds.size(), most_report_rounds);
-  LoadTable loads;
+  LoadTable table;
   Json rounds = Json::array();
   for (std::size_t i = 0; i < count; ++i) {
     const RoutedRound routed =
-        route_round(fabric, routes, study.seats, study.traffic.rounds[i], sending);
+        route_round(network.fabric, routes, study.seats, study.traffic.rounds[i], sending);
     const RoundLoad& load = study.rounds[i];
-    rounds.push_back({load.repeats, loads.add(pack_loads(flows_by_link(fabric, routed))),
-                      load.between_switches, load.at_nics, load.shared});
+    Json senders = Json::array();
+    if (network.has_senders) senders = senders_of(network.fabric, routed);
+    const std::size_t number =
+        table.add(pack_loads(flows_by_link(network.fabric, routed)), std::move(senders));
+    rounds.push_back({load.repeats, number, load.between_switches, load.at_nics, load.shared});
   }
   json["left_out"] = study.rounds.size() - count;
   json["rounds"] = std::move(rounds);
-  json["loads"] = loads.rows();
+  json["loads"] = table.loads();
+  json["senders"] = table.senders();
 }
 
-Json study_json(const Fabric& fabric, const Condition& condition, const Study& study) {
+Json study_json(const Network& network, const Study& study) {
   Json json{{"order", study.order}, {"algorithm", study.algorithm}};
   json["first"] = study.first == First::near ? "near" : "far";
   json["fabric"] = study.on_rival ? 1 : 0;
@@ -129,7 +166,7 @@ Json study_json(const Fabric& fabric, const Condition& condition, const Study& s
   Json seats = Json::array();
   for (const NicId id : study.seats.nics) seats.push_back(index(id));
   json["seats"] = std::move(seats);
-  add_rounds(fabric, condition, study, json);
+  add_rounds(network, study, json);
   return json;
 }
 
@@ -147,6 +184,15 @@ bool is_free(const Study& study) {
     return round.between_switches <= 1 && round.occupied == 0;
   };
   return !study.rounds.empty() && std::ranges::all_of(study.rounds, is_clear);
+}
+
+std::size_t messages_in(const std::vector<Study>& studies) {
+  std::size_t count = 0;
+  for (const Study& study : studies) {
+    const std::size_t rounds = std::min(study.traffic.rounds.size(), most_report_rounds);
+    for (std::size_t i = 0; i < rounds; ++i) count += study.traffic.rounds[i].messages.size();
+  }
+  return count;
 }
 
 }  // namespace
@@ -194,10 +240,13 @@ ReportJson report_data(const ReportInput& input) {
     rival_condition = whole(*rival);
     json["fabrics"].push_back(fabric_json(*rival, rival_condition, {}));
   }
+  const bool has_senders = messages_in(input.studies) <= most_report_messages;
+  json["has_senders"] = has_senders;
   json["studies"] = Json::array();
   for (const Study& study : input.studies) {
-    json["studies"].push_back(study.on_rival ? study_json(*rival, rival_condition, study)
-                                             : study_json(input.fabric, input.condition, study));
+    const Network network{study.on_rival ? *rival : input.fabric,
+                          study.on_rival ? rival_condition : input.condition, has_senders};
+    json["studies"].push_back(study_json(network, study));
   }
   json["ranks"] = ranks_json(input.map);
   return json;

@@ -12,7 +12,7 @@ namespace accl::topology {
 using ReportJson = nlohmann::ordered_json;
 
 // {"name", "bytes", "free", "fabrics": [the fabric, and its rival if a study is of it],
-//  "studies", "ranks": [[rank, host, gpu, nic, side, switch, port, lane]]}
+//  "has_senders", "studies", "ranks": [[rank, host, gpu, nic, side, switch, port, lane]]}
 ReportJson report_data(const ReportInput& input);
 
 // Messages by link, in a list a count: [count, gap, length, gap, length, ...]. The first gap is

@@ -52,15 +52,39 @@ function endButton(cable, end, name) {
   return choice("nic", end - fabric.switches.length, name);
 }
 
-function loadLine(id, from, to, load) {
-  const line = element("p", "direction", chip(load), ` ${from} \u2192 ${to}`);
+const MOST_SENDERS = 16;
+
+// Whose messages cross a link between switches: "5 -> 37", as buttons.
+function senderList(link) {
+  const {study} = state;
+  const number = study.rounds[state.round]?.[1];
+  const row = study.senders[number]?.find(([which]) => which === link);
+  if (!row) return "";
+  const pairs = [];
+  for (let i = 1; i < row.length; i += 2) pairs.push([row[i], row[i + 1]]);
+  const buttons = pairs.slice(0, MOST_SENDERS).map(([from, to]) =>
+    choice("nic", study.seats[from], `${from} \u2192 ${to}`));
+  const more = pairs.length - buttons.length;
+  return element("span", "ranks", "rank", ...buttons, more > 0 ? `and ${more} more` : "");
+}
+
+function loadLine(id, from, to, load, link) {
+  const line = element("div", "direction", chip(load), ` ${from} \u2192 ${to}`, senderList(link));
   line.id = id;
   line.dataset.load = tidy(load);
   return line;
 }
 
-function cablePanel(cable) {
+// Both directions of a cable.
+function loadLines(cable) {
   const loads = currentLoads();
+  const [there, back] = [2 * cable.id, 2 * cable.id + 1];
+  return [element("h3", "", `Messages in ${stepName(state.study, state.round)}`),
+    loadLine("load-ab", cable.nameA, cable.nameB, loads[there], there),
+    loadLine("load-ba", cable.nameB, cable.nameA, loads[back], back)];
+}
+
+function cablePanel(cable) {
   const label = element("h2", "", cable.label);
   label.id = "label";
   const flags = [cable.dead ? "dead" : "", cable.occupied ? "occupied by other jobs" : ""];
@@ -69,10 +93,9 @@ function cablePanel(cable) {
       ["End B", endButton(cable, cable.b, cable.nameB)], ["Rack B", cable.rackB],
       ["Speed", `${cable.gbps} Gb/s`], ["Medium", cable.medium], ["Length", cable.length],
       ["State", flags.filter(Boolean).join(", ")]]),
-    element("h3", "", `Messages in ${stepName(state.study, state.round)}`),
-    loadLine("load-ab", cable.nameA, cable.nameB, loads[2 * cable.id]),
-    loadLine("load-ba", cable.nameB, cable.nameA, loads[2 * cable.id + 1]),
-    element("h3", "", "In every step of this traffic"), history(cable)];
+    ...loadLines(cable),
+    element("h3", "", "In every step of this traffic"), history(cable),
+    element("p", "note", data.has_senders ? "" : "Of so many messages the senders are left out.")];
 }
 
 function portRows(at) {
@@ -119,7 +142,6 @@ function laneOf(nic) {
 
 function nicPanel(nic) {
   const {fabric} = state;
-  const loads = currentLoads();
   const cable = fabric.cables[nic.cable];
   const mates = fabric.nics.filter((each) => each.server === nic.server);
   const at = fabric.switches[nic.at];
@@ -131,9 +153,7 @@ function nicPanel(nic) {
       ["NICs", nics], ["Its ranks", ranksAt(mates)],
       ["Switch", choice("switch", nic.at, `${at.name}:${nic.port}`)], ["Lane", laneOf(nic)],
       ["Cable", choice("cable", cable.id, cable.label)]]),
-    element("h3", "", `Messages in ${stepName(state.study, state.round)}`),
-    loadLine("load-ab", cable.nameA, cable.nameB, loads[2 * cable.id]),
-    loadLine("load-ba", cable.nameB, cable.nameA, loads[2 * cable.id + 1])];
+    ...loadLines(cable)];
 }
 
 function hottestPanel() {

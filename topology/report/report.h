@@ -33,6 +33,10 @@ struct ReportInput {
 // there are.
 constexpr std::size_t most_report_rounds = 64;
 
+// With more messages than this in all its rounds, the page does not say which ranks' messages cross
+// a cable, only how many.
+constexpr std::size_t most_report_messages = 200'000;
+
 std::string print_report(const ReportInput& input);
 
 }  // namespace accl::topology
