@@ -46,7 +46,8 @@ def a_plan_is_the_same_on_every_run(bench):
     texts = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
     assert texts[0] == texts[1]
     wanted = {"rankmap.json", "hostfile", "rankfile", "slurm-hostfile", "torchrun.txt",
-              "cables.csv", "topology.dot", "topology.conf", "fabric.ibnet", "lab.clab.yml"}
+              "cables.csv", "topology.dot", "topology.conf", "fabric.ibnet", "lab.clab.yml",
+              "report.html"}
     assert wanted <= set(texts[0]), sorted(texts[0])
     assert texts[0]["rankmap.json"].decode() == bench.run("map", spec).stdout
 

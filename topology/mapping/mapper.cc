@@ -1,6 +1,7 @@
 #include "topology/mapping/mapper.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "topology/mapping/closed_form.h"
 #include "topology/mapping/search.h"
@@ -30,6 +31,37 @@ void count_loads(const Problem& problem, const Traffic& traffic, Mapping& mappin
                             sending_of(problem.algorithm));
 }
 
+// Orders that need no search and are hard to beat where switches do not fall into two layers.
+std::vector<Seats> plain_orders(const Problem& problem) {
+  std::vector<Seats> orders;
+  std::vector<std::uint32_t> units(problem.units.size());
+  std::iota(units.begin(), units.end(), 0u);
+  orders.push_back(seats_of(problem, units));
+  std::ranges::stable_sort(units, {}, [&](std::uint32_t unit) {
+    return problem.switch_of(problem.units[unit].front());
+  });
+  orders.push_back(seats_of(problem, units));
+  return orders;
+}
+
+// The search's map, or a plain order if that costs less.
+Mapping best_of_search(const Problem& problem, const Traffic& traffic, std::uint64_t moves,
+                       const Mapping& start) {
+  Mapping best = start;
+  const SearchResult found = search_seats(problem, moves > 0 ? moves : default_moves(problem));
+  best.seats = seats_of(problem, found.unit_order);
+  count_loads(problem, traffic, best);
+  if (best.is_contention_free()) return best;
+  for (Seats& seats : plain_orders(problem)) {
+    Mapping plain = start;
+    plain.method = "plain order";
+    plain.seats = std::move(seats);
+    count_loads(problem, traffic, plain);
+    if (plain.burden() < best.burden()) best = std::move(plain);
+  }
+  return best;
+}
+
 Mapping map_problem(const Problem& problem, std::uint64_t moves) {
   const Traffic traffic = traffic_of(algorithm_of(problem), problem.shape);
   Mapping mapping{.algorithm = problem.algorithm,
@@ -38,12 +70,7 @@ Mapping map_problem(const Problem& problem, std::uint64_t moves) {
                   .method = "search",
                   .rounds = {}};
   const std::optional<ClosedForm> form = closed_form(problem);
-  if (!form) {
-    const SearchResult found = search_seats(problem, moves > 0 ? moves : default_moves(problem));
-    mapping.seats = seats_of(problem, found.unit_order);
-    count_loads(problem, traffic, mapping);
-    return mapping;
-  }
+  if (!form) return best_of_search(problem, traffic, moves, mapping);
   mapping.method = form->name;
   mapping.seats = seats_of(problem, form->unit_order);
   mapping.seats.lanes = by_position(problem, form->lanes);

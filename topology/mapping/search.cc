@@ -98,6 +98,8 @@ void Board::find_rooms() {
       if (dense_[i] == 0xFFFF'FFFF || dense_[j] == 0xFFFF'FFFF) continue;
       const std::size_t at = std::size_t{dense_[i]} * switches_ + dense_[j];
       const auto links = problem_.routes.between(SwitchId{i}, SwitchId{j});
+      const auto distance = problem_.routes.distance(SwitchId{i}, SwitchId{j});
+      base_[at] = detour_cost * std::max(1u, std::max(2u, distance.value_or(8)) - 1);
       if (i == j) base_[at] = 0;
       if (i == j) rooms_[at] = 0xFFFF;
       if (links.empty()) continue;

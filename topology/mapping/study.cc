@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "accl/base/error.h"
 #include "topology/fabric/spec.h"
@@ -102,6 +103,7 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
                .first = first,
                .fabric = fabric.name,
                .note = {},
+               .options = options,
                .seats = seats,
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
@@ -164,11 +166,11 @@ Seats shuffled_seats(const Fabric& fabric, const Condition& condition, std::uint
 }
 
 Fabric rival_of(const Fabric& fabric, std::uint32_t nics) {
-  const std::size_t switches =
-      std::ranges::count_if(fabric.switches, [](const Switch& s) { return s.side != Side::none; });
+  std::set<SwitchId> edge;  // Switches with servers.
+  for (const Nic& nic : fabric.nics) edge.insert(nic.at);
   nics /= fabric.planes;
   const auto leaf_like =
-      static_cast<std::uint32_t>(std::max<std::size_t>(1, switches / fabric.planes));
+      static_cast<std::uint32_t>(std::max<std::size_t>(1, edge.size() / fabric.planes));
   const std::uint32_t fill = std::max(1u, (nics + leaf_like - 1) / leaf_like);
   const std::uint32_t leaves = (nics + fill - 1) / fill;
   double gbps = 0;
@@ -188,10 +190,9 @@ Fabric rival_of(const Fabric& fabric, std::uint32_t nics) {
   return read_fabric(spec);
 }
 
-std::vector<Study> studies(const Fabric& fabric, const Condition& condition, const MapOptions& map,
+std::vector<Study> studies(const Fabric& fabric, const Condition& condition, const Mapping& mapping,
                            const StudyOptions& options) {
   std::vector<Study> list;
-  const Mapping mapping = map_ranks(fabric, condition, map);
   StudyOptions pinned = options;  // A lane is one cable: more QPs would share it.
   pinned.qps = 1;
   list.push_back(
@@ -200,14 +201,24 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
   list.back().note = mapping.method;
   const bool is_sorted =
       std::ranges::is_sorted(condition.nics, {}, [&](NicId id) { return fabric.at(id).at; });
+  // With planes apart there are whole servers only; and nothing is said twice.
+  const auto suits = [&](const Baseline& baseline) {
+    const std::string_view order = baseline.order;
+    const bool by_switch = order == "by switch" || order == "alternating";
+    const bool is_ring = std::string_view(baseline.algorithm) == "ring";
+    if (fabric.planes > 1) return !by_switch && !is_ring;
+    return !(is_sorted && order == "by switch");
+  };
   for (const Baseline& baseline : baselines) {
-    if (is_sorted && std::string_view(baseline.order) == "by switch") continue;
+    if (!suits(baseline)) continue;
     list.push_back(try_baseline(fabric, condition, baseline, options));
   }
   const auto nics = static_cast<std::uint32_t>(condition.nics.size());
   const Fabric rival = rival_of(fabric, nics);
   for (const Baseline& baseline : std::span(baselines).first(rival_baselines)) {
+    if (fabric.planes > 1 && std::string_view(baseline.algorithm) == "ring") continue;
     list.push_back(try_baseline(rival, whole(rival), baseline, options));
+    list.back().on_rival = true;
   }
   return list;
 }

@@ -21,7 +21,9 @@ struct Study {
   std::string algorithm;  // "hd", "ring", ...
   First first = First::near;
   std::string fabric;
-  std::string note;  // How it was made, or why there are no figures.
+  std::string note;       // How it was made, or why there are no figures.
+  bool on_rival = false;  // On rival_of() the fabric, with all NICs that take part.
+  StudyOptions options;
   Seats seats;
   Traffic traffic;
   std::vector<RoundLoad> rounds;
@@ -53,7 +55,7 @@ Fabric rival_of(const Fabric& fabric, std::uint32_t nics);
 
 // The map first, then what it must be compared with: halving-doubling over the sorted order, near
 // and far first, and over a shuffled one, the ring, and the same on the rival with ECMP.
-std::vector<Study> studies(const Fabric& fabric, const Condition& condition, const MapOptions& map,
+std::vector<Study> studies(const Fabric& fabric, const Condition& condition, const Mapping& mapping,
                            const StudyOptions& options);
 
 }  // namespace accl::topology

@@ -174,7 +174,8 @@ Json json_of(const Study& study) {
 int explain_all(const Cluster& cluster, const Options& options) {
   MapOptions map = options.map;
   if (!options.first.empty()) map.first = first_of(options);
-  const auto list = studies(cluster.fabric, cluster.condition, map, options.study);
+  const Mapping mapping = map_ranks(cluster.fabric, cluster.condition, map);
+  const auto list = studies(cluster.fabric, cluster.condition, mapping, options.study);
   if (options.json) {
     Json json = json_of(list.front());
     json["baselines"] = Json::array();

@@ -12,6 +12,7 @@
 #include "topology/tool/map.h"
 #include "topology/tool/mend.h"
 #include "topology/tool/plan.h"
+#include "topology/tool/report.h"
 #include "topology/tool/verify.h"
 
 namespace {
@@ -20,8 +21,8 @@ using accl::topology::Command;
 
 std::vector<Command> commands_of(CLI::App& app) {
   using namespace accl::topology;
-  return {discover_command(app), transplant_command(app), map_command(app),   explain_command(app),
-          mend_command(app),     plan_command(app),       verify_command(app)};
+  return {discover_command(app), transplant_command(app), map_command(app),    explain_command(app),
+          mend_command(app),     plan_command(app),       verify_command(app), report_command(app)};
 }
 
 int run(int argc, char** argv) {

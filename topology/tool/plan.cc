@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "accl/base/error.h"
@@ -15,6 +16,8 @@
 #include "topology/cabling/exports.h"
 #include "topology/fabric/spec.h"
 #include "topology/mapping/launch.h"
+#include "topology/mapping/study.h"
+#include "topology/report/report.h"
 #include "topology/tool/map.h"
 
 namespace accl::topology {
@@ -59,6 +62,32 @@ void add_rank_maps(const Fabric& fabric, const Mapping& mapping, std::vector<Exp
   files.push_back({"torchrun.txt", print_map(map, "torchrun")});
 }
 
+std::string rack_of(const CablingPlan& plan, const Place& place) {
+  return fmt::format("{} U{}", plan.racks[place.rack].name, place.u);
+}
+
+void add_report(const Fabric& fabric, const CablingPlan& plan, const Mapping& mapping,
+                std::vector<ExportFile>& files) {
+  std::unordered_map<NodeId, Place> places;
+  for (std::size_t i = 0; i < plan.switches.size(); ++i) {
+    places[fabric.switches[i].node] = plan.switches[i];
+  }
+  for (const Nic& nic : fabric.nics) places[nic.node] = plan.servers[index(nic.server)];
+  const Condition condition = whole(fabric);
+  const auto list = studies(fabric, condition, mapping, {});
+  const RankMap map = rank_map_of(fabric, mapping);
+  ReportInput input{fabric, condition, list, map};
+  for (std::uint32_t i = 0; i < fabric.cables.size(); ++i) {
+    const Cable& cable = fabric.cables[i];
+    input.cables.push_back({.label = label_of(CableId{i}),
+                            .medium = plan.type_of(CableId{i}).name,
+                            .length = fmt::format("{} m", plan.at(CableId{i}).length_m),
+                            .rack_a = rack_of(plan, places[cable.a.node]),
+                            .rack_b = rack_of(plan, places[cable.b.node])});
+  }
+  files.push_back({"report.html", print_report(input)});
+}
+
 void make_folder(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -72,6 +101,7 @@ int run(const Options& options) {
   std::vector<ExportFile> files = all_exports(fabric, plan);
   const Mapping mapping = map_ranks(fabric, whole(fabric), {});
   add_rank_maps(fabric, mapping, files);
+  add_report(fabric, plan, mapping, files);
   // Nothing is written before all is made.
   make_folder(options.folder);
   for (const ExportFile& file : files) {
