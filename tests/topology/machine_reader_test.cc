@@ -237,9 +237,24 @@ TEST(HwlocText, EachRefusalSaysWhatAndWhere) {
   const std::string twice = pci("0000:01:00.0", a100) + pci("0000:01:00.0", a100);
   EXPECT_NE(error_of(two_packages(host_bridge(twice), "")).find("second device"),
             std::string::npos);
+  for (const char* set : {",x1", "", "0x", "0x1,1", "0xf...f", "0x123456789"}) {
+    std::string text = good;
+    text.replace(text.find("0x3"), 3, set);
+    EXPECT_NE(error_of(text).find("cpuset"), std::string::npos) << set;
+  }
   std::string deep;
   for (int i = 0; i < 5000; ++i) deep += "<a>";
   EXPECT_NE(error_of(deep), "none");
+}
+
+// hwloc leaves libxml2 a reporter in code that is then unloaded; a text that libxml2 complains of
+// in a way of its own, here of its encoding, would jump there.
+TEST(HwlocText, BadEncodingAfterHwloc) {
+  EXPECT_EQ(error_of(two_packages("", "")), "none");
+  testing::internal::CaptureStderr();
+  const std::string bad = "<?xml version=\"1.0\" encoding=\"EUC-JP\"?><topology>\xff\xff\xff\xff";
+  EXPECT_NE(error_of(bad).find("test.xml:1: "), std::string::npos);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST(NcclText, ClassAloneIsEnough) {

@@ -19,6 +19,8 @@ using Topology = std::unique_ptr<hwloc_topology, decltype(&hwloc_topology_destro
 Topology new_topology() {
   // hwloc reports what it dislikes on stderr; what matters reaches the user as an Error.
   ::setenv("HWLOC_HIDE_ERRORS", "2", 0);
+  // They open displays and drivers, and tell nothing that PCI does not.
+  ::setenv("HWLOC_PLUGINS_BLACKLIST", "hwloc_opencl,hwloc_gl", 0);
   hwloc_topology_t topology = nullptr;
   if (hwloc_topology_init(&topology) != 0) {
     fail_system("hwloc cannot start", errno);
@@ -243,6 +245,7 @@ Machine machine_of(hwloc_topology_t topology, Source source, const std::string& 
 }  // namespace
 
 Machine read_hwloc_live() {
+  const QuietXml quiet;  // HWLOC_XMLFILE makes hwloc read XML here too.
   const Topology topology = new_topology();
   if (hwloc_topology_load(topology.get()) != 0) {
     fail_system("hwloc cannot look at this machine", errno);
@@ -253,6 +256,7 @@ Machine read_hwloc_live() {
 
 Machine read_hwloc_text(std::string_view text, const std::string& name) {
   const std::string safe = safe_hwloc_text(text, name);
+  const QuietXml quiet;
   const Topology topology = new_topology();
   // Its length counts the terminating zero.
   if (hwloc_topology_set_xmlbuffer(topology.get(), safe.c_str(),

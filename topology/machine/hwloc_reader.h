@@ -1,6 +1,6 @@
 // hwloc_reader.h - a Machine from hwloc: of this machine, or of one that was saved as XML
-// (`lstopo --of xml FILE`). Both leave the process's hwloc settings alone but for silence on
-// stderr.
+// (`lstopo --of xml FILE`). Both make hwloc silent on stderr for the rest of the process, and keep
+// it from loading its OpenCL and GL parts, unless the environment says otherwise.
 #pragma once
 
 #include <string>

@@ -2,6 +2,7 @@
 
 #include <libxml/parser.h>
 #include <libxml/tree.h>
+#include <libxml/xmlerror.h>
 
 #include <charconv>
 #include <limits>
@@ -14,6 +15,8 @@ namespace {
 
 using Document = std::unique_ptr<xmlDoc, decltype(&xmlFreeDoc)>;
 using Context = std::unique_ptr<xmlParserCtxt, decltype(&xmlFreeParserCtxt)>;
+
+void say_nothing(void*, const char*, ...) {}
 
 std::string text_of(const xmlChar* text) {
   return text == nullptr ? std::string{} : reinterpret_cast<const char*>(text);
@@ -67,6 +70,9 @@ class Converter {
 
 }  // namespace
 
+QuietXml::QuietXml() { xmlSetGenericErrorFunc(nullptr, &say_nothing); }
+QuietXml::~QuietXml() { xmlSetGenericErrorFunc(nullptr, nullptr); }
+
 std::string_view XmlElement::get(std::string_view attribute) const {
   for (const auto& [key, value] : attributes) {
     if (key == attribute) return value;
@@ -89,6 +95,7 @@ XmlElement parse_xml(std::string_view text, const std::string& name, const XmlLi
   }
   if (text.size() > std::numeric_limits<int>::max()) fail_at(name, 1, "the file is too large");
   xmlInitParser();
+  const QuietXml quiet;
   const Context context(xmlNewParserCtxt(), &xmlFreeParserCtxt);
   if (context == nullptr) throw std::bad_alloc();
   const Document document(

@@ -27,6 +27,17 @@ struct XmlElement {
   bool has(std::string_view attribute) const;
 };
 
+// While one lives, libxml2 prints nothing; afterwards it reports as it does by default. hwloc
+// installs a reporter of its own and leaves it behind when it unloads the code of it, so whatever
+// has hwloc read XML holds one of these around it.
+class QuietXml {
+ public:
+  QuietXml();
+  ~QuietXml();
+  QuietXml(const QuietXml&) = delete;
+  QuietXml& operator=(const QuietXml&) = delete;
+};
+
 struct XmlLimits {
   std::size_t elements = 200'000;
   unsigned depth = 100;
