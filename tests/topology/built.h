@@ -27,6 +27,7 @@ topology: bigraph
 servers: {count: 4, gpus: 2, nics: 2, name: "server{:02}"}
 upper: {switches: 2, nics: 2}
 lower: {switches: 2, nics: 2}
+attach: spread
 gbps: 100
 )";
 
@@ -36,6 +37,7 @@ servers: {count: 28, gpus: 2, nics: 2}
 upper: {switches: 4, nics: [8, 8, 6, 6]}
 lower: {switches: 4, nics: [8, 8, 8, 4]}
 cables_per_pair: 2
+attach: spread
 switch_ports: 16
 gbps: 200
 cabling:

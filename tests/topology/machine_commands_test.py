@@ -2,10 +2,9 @@
 codes, the JSON, one sentence for bad input, equal output on every run. Prints TAP."""
 
 import json
-import pathlib
-import subprocess
 import sys
-import tempfile
+
+from bench import run_checks
 
 SWITCH = """<system version="1"><cpu numaid="0" affinity="ff" arch="x86_64">
 <pci busid="0000:10:00.0" class="0x060400"><pci busid="0000:11:00.0" class="0x030200"/>
@@ -17,22 +16,6 @@ FLAT = """<system version="1"><cpu numaid="0" affinity="ff" arch="x86_64">
 <pci busid="0000:00:06.0" class="0x020700"><nic><net name="mlx5_9"/></nic></pci>
 </cpu></system>
 """
-
-
-class Bench:
-    def __init__(self, program, folder):
-        self.program = program
-        self.folder = pathlib.Path(folder)
-
-    def file(self, name, text):
-        path = self.folder / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def run(self, *arguments):
-        return subprocess.run([self.program, *map(str, arguments)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              check=False, timeout=60)
 
 
 def json_has_the_keys_of_the_contract(bench):
@@ -111,20 +94,5 @@ CASES = (json_has_the_keys_of_the_contract, warnings_do_not_change_the_exit_code
          transplant_joins_tree_and_bus_ids, transplant_refuses_other_counts)
 
 
-def main():
-    failed = 0
-    print(f"1..{len(CASES)}")
-    for number, case in enumerate(CASES, 1):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                case(Bench(sys.argv[1], folder))
-                print(f"ok {number} - {case.__name__}")
-            except (AssertionError, KeyError, IndexError, ValueError) as error:
-                failed += 1
-                print(f"not ok {number} - {case.__name__}")
-                print("# " + str(error).replace("\n", "\n# "))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_checks(CASES, sys.argv[1])

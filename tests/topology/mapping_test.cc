@@ -104,7 +104,7 @@ TEST(Mapping, WithoutTheCablesASearchFindsNoMapEither) {
     if (suffices || is_degenerate || shape.upper * shape.lower < 4) continue;
     const Fabric fabric = make(shape);
     const Mapping mapping = map_whole(fabric, 3000);
-    EXPECT_EQ(mapping.method, "search");
+    EXPECT_NE(mapping.method, "closed form");
     EXPECT_FALSE(mapping.is_contention_free())
         << shape.upper << " " << shape.lower << " " << shape.nics() << " " << shape.cables;
   }

@@ -35,8 +35,9 @@ Case case_of(const std::string& text) {
   Case made;
   made.fabric = read_fabric(spec);
   made.condition = whole(made.fabric);
-  made.list = studies(made.fabric, made.condition, {}, {});
-  made.map = rank_map_of(made.fabric, map_ranks(made.fabric, made.condition, {}));
+  const Mapping mapping = map_ranks(made.fabric, made.condition, {});
+  made.list = studies(made.fabric, made.condition, mapping, {});
+  made.map = rank_map_of(made.fabric, mapping);
   return made;
 }
 
