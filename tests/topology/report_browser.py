@@ -179,9 +179,9 @@ def switch_and_nic(page):
 def is_silent(page):
     complaints = page.browser.complaints()
     assert not complaints, f"the console says {complaints}"
-    # chrome:// is the browser's own, say the icon of a search field.
+    # The browser's own: pixels and the icon of a search field. Neither leaves it.
     fetched = [address for address in page.browser.fetched()
-               if address != "data:," and not address.startswith("chrome://")]
+               if not address.startswith(("data:", "chrome://"))]
     assert fetched == [f"file://{page.path}"], f"fetched {fetched}"
 
 
