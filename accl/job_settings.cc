@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <map>
 
 #include "accl/base/assert.h"
@@ -93,6 +94,21 @@ std::vector<Rank> order_of(const RankMap& map, std::span<const Member> members) 
     }
   }
   return order;
+}
+
+std::string missing_nic(const topology::Seat& seat, const std::string& devices) {
+  std::vector<std::string> names;
+  std::error_code problem;  // Many hosts have no such folder.
+  for (std::filesystem::directory_iterator each(devices, problem), end; each != end;
+       each.increment(problem)) {
+    names.push_back(each->path().filename());
+  }
+  if (seat.nic.empty() || names.empty()) return {};
+  if (std::ranges::find(names, seat.nic) != names.end()) return {};
+  std::ranges::sort(names);
+  return fmt::format(
+      "the rank map gives this rank NIC {} and this host has {}; is the map made for this cluster?",
+      seat.nic, fmt::join(names, ", "));
 }
 
 }  // namespace accl

@@ -25,4 +25,9 @@ struct JobSettings {
 // Error(invalid_argument) that names the host on which job and map differ.
 std::vector<Rank> order_of(const topology::RankMap& map, std::span<const Member> members);
 
+// A warning for people if this host has RDMA devices and none of them is the NIC that the map gives
+// this seat; else empty. `devices` is where the kernel lists them.
+std::string missing_nic(const topology::Seat& seat,
+                        const std::string& devices = "/sys/class/infiniband");
+
 }  // namespace accl

@@ -2,6 +2,9 @@
 #include "accl/job_settings.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "accl/base/error.h"
 
@@ -82,6 +85,22 @@ TEST(RankOrder, WhereJobAndMapDifferTheHostIsNamed) {
   EXPECT_NE(complaint(map, job({"a", "b", "b", "b"})).find("2 ranks on host a and the job runs 1"),
             std::string::npos)
       << complaint(map, job({"a", "b", "b", "b"}));
+}
+
+TEST(RankMapNic, ADeviceThatIsNotThereIsNamedWithThoseThatAre) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / fmt::format("accl-devices-{}", ::getpid());
+  std::filesystem::create_directories(folder / "mlx5_1");
+  std::filesystem::create_directories(folder / "mlx5_0");
+  topology::Seat seat;
+  EXPECT_EQ(missing_nic(seat, folder), "");  // The map names none.
+  seat.nic = "mlx5_1";
+  EXPECT_EQ(missing_nic(seat, folder), "");
+  seat.nic = "mlx5_7";
+  EXPECT_NE(missing_nic(seat, folder).find("mlx5_7 and this host has mlx5_0, mlx5_1"),
+            std::string::npos);
+  EXPECT_EQ(missing_nic(seat, folder / "nowhere"), "");  // A host without RDMA.
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

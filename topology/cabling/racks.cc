@@ -1,6 +1,6 @@
-// racks.cc - who stands where. Devices that the spec gives no place are dealt over the racks in
-// equal shares, in their order: NICs were dealt to switches in the same order, so most stand in the
-// rack of their switch. Switches fill a rack from the top, servers from the bottom.
+// racks.cc - who stands where. Switches that the spec gives no place are dealt over the racks in
+// equal shares, layer by layer, in their order, and fill a rack from the top. A server goes to the
+// rack where most of its NICs have their switches, or the next with room, from the bottom.
 #include <fmt/format.h>
 
 #include <map>
@@ -107,7 +107,8 @@ class Dealer {
     }
     const auto servers = static_cast<std::uint32_t>(plan_.servers.size());
     for (std::uint32_t i = 0; i < servers; ++i) {
-      if (!settle(plan_.servers[i], share_of(i, servers), plan_.rules.server_units, false)) {
+      const std::uint32_t home = home_of(fabric_.servers[i], share_of(i, servers));
+      if (!settle(plan_.servers[i], home, plan_.rules.server_units, false)) {
         return false;
       }
     }
@@ -115,6 +116,19 @@ class Dealer {
   }
 
  private:
+  // The rack with the most of its switches; `share` if that is one of several.
+  std::uint32_t home_of(const Server& server, std::uint32_t share) const {
+    std::map<std::uint32_t, std::uint32_t> switches;  // By rack.
+    for (const NicId nic : server.nics) {
+      ++switches[plan_.switches[index(fabric_.at(nic).at)].rack];
+    }
+    std::uint32_t best = share;  // Counted as 0 where it has none.
+    for (const auto& [rack, count] : switches) {
+      if (count > switches[best]) best = rack;
+    }
+    return best;
+  }
+
   std::uint32_t share_of(std::uint64_t number, std::uint64_t of) const {
     const std::uint64_t racks = plan_.racks.size();
     return static_cast<std::uint32_t>(number * racks / of % racks);
