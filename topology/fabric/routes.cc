@@ -8,7 +8,7 @@
 namespace accl::topology {
 namespace {
 
-constexpr std::uint8_t far_away = 0xFF;
+constexpr std::uint16_t far_away = 0xFFFF;
 
 }  // namespace
 
@@ -50,16 +50,16 @@ void Routes::find_distances() {
   }
 }
 
-std::vector<std::uint8_t> Routes::distances_from(SwitchId start) const {
-  std::vector<std::uint8_t> distance(fabric_.switches.size(), far_away);
+std::vector<std::uint16_t> Routes::distances_from(SwitchId start) const {
+  std::vector<std::uint16_t> distance(fabric_.switches.size(), far_away);
   distance[index(start)] = 0;
   std::vector<SwitchId> open{start};
   for (std::size_t next = 0; next < open.size(); ++next) {
-    const std::uint8_t here = distance[index(open[next])];
+    const std::uint16_t here = distance[index(open[next])];
     if (here + 1 == far_away) break;
     for (const Neighbour& each : neighbours_[index(open[next])]) {
       if (distance[index(each.to)] != far_away) continue;
-      distance[index(each.to)] = static_cast<std::uint8_t>(here + 1);
+      distance[index(each.to)] = static_cast<std::uint16_t>(here + 1);
       open.push_back(each.to);
     }
   }
@@ -78,31 +78,56 @@ std::span<const LinkId> Routes::between(SwitchId from, SwitchId to) const {
 }
 
 std::optional<std::uint32_t> Routes::distance(SwitchId from, SwitchId to) const {
-  const std::uint8_t hops = distances_[index(from)][index(to)];
+  const std::uint16_t hops = distances_[index(from)][index(to)];
   return hops == far_away ? std::nullopt : std::optional<std::uint32_t>(hops);
+}
+
+LinkId Routes::direct_hop(const Neighbour& neighbour, std::uint32_t lane) const {
+  for (const LinkId link : neighbour.chosen) {
+    if (fabric_.at(fabric_.cable_of(link)).lane == lane) return link;
+  }
+  return neighbour.chosen[lane % neighbour.chosen.size()];
+}
+
+// The way by the switch of this place.
+LinkId Routes::pinned_hop(std::span<const LinkId> ways, std::uint32_t lane) const {
+  for (const LinkId link : ways) {
+    const SwitchId next = switch_of_node_[index(fabric_.graph.link(link).to)];
+    if (fabric_.at(next).place == lane) return link;
+  }
+  return ways[lane % ways.size()];
+}
+
+// The cables that lead nearer; for pinned messages not the occupied ones, where others are left.
+std::vector<LinkId> Routes::ways_to(SwitchId at, SwitchId to, bool is_pinned) const {
+  const std::vector<std::uint16_t>& left = distances_[index(to)];
+  std::vector<LinkId> ways;
+  for (const Neighbour& each : neighbours_[index(at)]) {
+    if (left[index(each.to)] + 1 != left[index(at)]) continue;
+    const std::vector<LinkId>& links = is_pinned ? each.chosen : each.all;
+    ways.insert(ways.end(), links.begin(), links.end());
+  }
+  ACCL_ASSERT(!ways.empty(), index(at), index(to));
+  return ways;
 }
 
 // A switch hashes what is in the packet, with a seed of its own, over the cables that lead nearer.
 LinkId Routes::hop(SwitchId at, SwitchId to, const Flow& flow) const {
   const Neighbour* const direct = flow.lane ? neighbour(at, to) : nullptr;
-  if (direct != nullptr) return direct->chosen[*flow.lane % direct->chosen.size()];
-  const std::vector<std::uint8_t>& left = distances_[index(to)];
-  std::size_t ways = 0;
-  for (const Neighbour& each : neighbours_[index(at)]) {
-    if (left[index(each.to)] + 1 == left[index(at)]) ways += each.all.size();
-  }
-  ACCL_ASSERT(ways > 0, index(at), index(to));
+  if (direct != nullptr) return direct_hop(*direct, *flow.lane);
+  const bool is_pinned = flow.lane && fabric_.kind == FabricKind::leaf_spine;
+  const std::vector<LinkId> ways = ways_to(at, to, is_pinned);
+  if (is_pinned) return pinned_hop(ways, *flow.lane);
   const std::uint64_t packet =
       mix(mix(std::uint64_t{index(flow.from)} << 32 | index(flow.to)) ^ flow.label);
-  const bool is_pinned = flow.lane && fabric_.kind == FabricKind::leaf_spine;
-  std::size_t choice = (is_pinned ? *flow.lane : mix(packet ^ mix(seed_ << 32 | index(at)))) % ways;
-  for (const Neighbour& each : neighbours_[index(at)]) {
-    if (left[index(each.to)] + 1 != left[index(at)]) continue;
-    if (choice < each.all.size()) return each.all[choice];
-    choice -= each.all.size();
-  }
-  ACCL_ASSERT(false, choice);
-  return {};
+  return ways[mix(packet ^ mix(seed_ << 32 | index(at))) % ways.size()];
+}
+
+std::uint32_t Routes::lane_of(std::span<const LinkId> path) const {
+  if (path.size() < 3) return 0;  // One switch.
+  const Cable& cable = fabric_.at(fabric_.cable_of(path[1]));
+  if (fabric_.kind != FabricKind::leaf_spine) return cable.lane;
+  return fabric_.at(switch_of_node_[index(fabric_.graph.link(path[1]).to)]).place;
 }
 
 bool Routes::append_path(const Flow& flow, std::vector<LinkId>& links) const {

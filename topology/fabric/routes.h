@@ -1,7 +1,8 @@
 // routes.h - which cables a message takes. Always a shortest path; where there are several, as the
 // fabric chooses: between two switches that are joined directly, the cable of the sender's lane
-// (which the library can pin by its source port), on a leaf-spine the spine of that lane; else, and
-// where nothing is pinned, by a hash of the flow, as ECMP does.
+// (Cable::lane; a source port can pin it), on a leaf-spine the spine of that place; else, and where
+// nothing is pinned, by a hash of the flow, as ECMP does. A lane whose cable is dead or occupied
+// stands for one of those that are left.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace accl::topology {
 struct Flow {
   NicId from{};
   NicId to{};
-  std::optional<std::uint32_t> lane;  // Of the sender; without one the hash chooses.
+  std::optional<std::uint32_t> lane;  // Without one the hash chooses.
   std::uint32_t label = 0;            // Told apart by the hash: the number of the QP.
 };
 
@@ -34,6 +35,9 @@ class Routes {
   // none is, those that others occupy too. Empty if they are not joined.
   std::span<const LinkId> between(SwitchId from, SwitchId to) const;
 
+  // The lane that names the cable, or the spine, by which this path leaves its first switch.
+  std::uint32_t lane_of(std::span<const LinkId> path) const;
+
   // Switches behind each other on a shortest path: 0 for the same, 1 for neighbours; none: no path.
   std::optional<std::uint32_t> distance(SwitchId from, SwitchId to) const;
 
@@ -45,14 +49,17 @@ class Routes {
   };
   void find_neighbours(const Condition& condition);
   void find_distances();
-  std::vector<std::uint8_t> distances_from(SwitchId start) const;
+  std::vector<std::uint16_t> distances_from(SwitchId start) const;
   const Neighbour* neighbour(SwitchId from, SwitchId to) const;
   LinkId hop(SwitchId at, SwitchId to, const Flow& flow) const;
+  LinkId direct_hop(const Neighbour& neighbour, std::uint32_t lane) const;
+  LinkId pinned_hop(std::span<const LinkId> ways, std::uint32_t lane) const;
+  std::vector<LinkId> ways_to(SwitchId at, SwitchId to, bool is_pinned) const;
 
   const Fabric& fabric_;
   std::uint64_t seed_;
-  std::vector<std::vector<Neighbour>> neighbours_;    // By switch, by number of the other.
-  std::vector<std::vector<std::uint8_t>> distances_;  // By switch, by switch.
+  std::vector<std::vector<Neighbour>> neighbours_;     // By switch, by number of the other.
+  std::vector<std::vector<std::uint16_t>> distances_;  // By switch, by switch.
   std::vector<SwitchId> switch_of_node_;
   std::vector<bool> dead_;
 };

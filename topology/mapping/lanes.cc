@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <random>
 
 #include "topology/mapping/search.h"
@@ -10,7 +11,13 @@ namespace {
 struct Crowd {
   std::vector<std::uint32_t> senders;
   std::vector<std::uint32_t> receivers;
-  std::uint32_t cables = 1;
+  std::vector<std::uint32_t> lanes;  // Of the cables that may be used.
+
+  // Which of them a sender of this lane takes, as Routes decides it.
+  std::uint32_t taken_by(std::uint32_t lane) const {
+    const bool is_there = std::ranges::find(lanes, lane) != lanes.end();
+    return is_there ? lane : lanes[lane % lanes.size()];
+  }
 };
 
 struct Crossing {
@@ -34,8 +41,10 @@ std::vector<Crowd> crowds_of(const Problem& problem, const Seats& seats) {
       const SwitchId from{static_cast<std::uint32_t>(crossing.switches >> 32)};
       const SwitchId to{static_cast<std::uint32_t>(crossing.switches)};
       if (crossing.switches != last) {
-        const std::size_t cables = problem.routes.between(from, to).size();
-        crowds.push_back({.senders = {}, .receivers = {}, .cables = std::uint32_t(cables)});
+        crowds.push_back({});
+        for (const LinkId link : problem.routes.between(from, to)) {
+          crowds.back().lanes.push_back(problem.fabric.at(problem.fabric.cable_of(link)).lane);
+        }
       }
       last = crossing.switches;
       crowds.back().senders.push_back(crossing.message.from);
@@ -52,7 +61,7 @@ class LaneSearch {
   LaneSearch(const std::vector<Crowd>& crowds, std::size_t positions, std::uint64_t seed)
       : crowds_(crowds), crowds_of_(positions), lanes_(positions, 0), random_(seed) {
     for (std::uint32_t c = 0; c < crowds_.size(); ++c) {
-      most_ = std::max(most_, crowds_[c].cables);
+      for (const std::uint32_t lane : crowds_[c].lanes) most_ = std::max(most_, lane + 1);
       for (const std::uint32_t sender : crowds_[c].senders) crowds_of_[sender].push_back(c);
     }
     for (std::uint32_t p = 0; p < lanes_.size(); ++p) lanes_[p] = best_lane(p);
@@ -81,7 +90,8 @@ class LaneSearch {
     for (const std::uint32_t c : crowds_of_[p]) {
       const Crowd& crowd = crowds_[c];
       for (const std::uint32_t other : crowd.senders) {
-        count += other != p && lanes_[other] % crowd.cables == lane % crowd.cables ? 1u : 0u;
+        const bool meets = crowd.taken_by(lanes_[other]) == crowd.taken_by(lane);
+        count += other != p && meets ? 1u : 0u;
       }
     }
     return count;
@@ -115,20 +125,16 @@ class LaneSearch {
 // In each crowd, who comes first keeps its lane; the others take what is left.
 void part(const std::vector<Crowd>& crowds, Seats& seats) {
   for (const Crowd& crowd : crowds) {
-    std::vector<bool> taken(crowd.cables, false);
+    std::vector<std::uint32_t> free = crowd.lanes;
     std::vector<std::size_t> late;
     for (std::size_t i = 0; i < crowd.senders.size(); ++i) {
       const Position from{crowd.senders[i]};
-      const std::uint32_t lane = *seats.lane(from, Position{crowd.receivers[i]}) % crowd.cables;
-      if (taken[lane]) late.push_back(i);
-      taken[lane] = true;
+      const std::uint32_t lane = *seats.lane(from, Position{crowd.receivers[i]});
+      if (std::erase(free, crowd.taken_by(lane)) == 0) late.push_back(i);
     }
-    for (const std::size_t i : late) {
-      const auto free = std::ranges::find(taken, false);
-      if (free == taken.end()) break;  // More messages than cables.
-      *free = true;
-      seats.own_lanes[Seats::connection_of(crowd.senders[i], crowd.receivers[i])] =
-          static_cast<std::uint32_t>(free - taken.begin());
+    for (std::size_t k = 0; k < std::min(late.size(), free.size()); ++k) {
+      const std::size_t i = late[k];
+      seats.own_lanes[Seats::connection_of(crowd.senders[i], crowd.receivers[i])] = free[k];
     }
   }
 }
@@ -139,6 +145,34 @@ void search_lanes(const Problem& problem, Seats& seats, std::uint64_t seed) {
   const std::vector<Crowd> crowds = crowds_of(problem, seats);
   seats.lanes = LaneSearch(crowds, seats.size(), seed).run();
   part(crowds, seats);
+}
+
+void name_lanes(const Problem& problem, Seats& seats) {
+  std::unordered_map<std::uint64_t, std::uint32_t> taken;  // By connection.
+  std::vector<std::map<std::uint32_t, std::uint32_t>> uses(seats.size());
+  std::vector<LinkId> path;
+  for (const Pattern& pattern : problem.patterns) {
+    for (const Pattern::Pair& pair : pattern.messages) {
+      const Position from{pair.from};
+      const Position to{pair.to};
+      path.clear();
+      const Flow flow{.from = seats.at(from), .to = seats.at(to), .lane = seats.lane(from, to)};
+      if (!problem.routes.append_path(flow, path) || path.size() < 3) continue;
+      const std::uint32_t lane = problem.routes.lane_of(path);
+      if (taken.emplace(Seats::connection_of(pair.from, pair.to), lane).second) {
+        ++uses[pair.from][lane];
+      }
+    }
+  }
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  for (std::uint32_t p = 0; p < seats.size(); ++p) {
+    if (uses[p].empty()) continue;
+    seats.lanes[p] = std::ranges::max_element(uses[p], fewer)->first;
+  }
+  seats.own_lanes.clear();
+  for (const auto& [connection, lane] : taken) {
+    if (lane != seats.lanes[connection >> 32]) seats.own_lanes[connection] = lane;
+  }
 }
 
 }  // namespace accl::topology

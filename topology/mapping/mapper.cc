@@ -27,6 +27,8 @@ void count_loads(const Problem& problem, const Traffic& traffic, Mapping& mappin
   Seats& seats = mapping.seats;
   if (seats.lanes.empty() && has_lanes(problem)) search_lanes(problem, seats);
   if (seats.lanes.empty()) seats.lanes.assign(seats.size(), 0);
+  const bool is_pinned = has_lanes(problem) || problem.fabric.kind == FabricKind::leaf_spine;
+  if (is_pinned) name_lanes(problem, seats);
   mapping.rounds = loads_of(problem.fabric, problem.condition, problem.routes, seats, traffic,
                             sending_of(problem.algorithm));
 }
@@ -75,7 +77,14 @@ Mapping map_problem(const Problem& problem, std::uint64_t moves) {
   mapping.seats = seats_of(problem, form->unit_order);
   mapping.seats.lanes = by_position(problem, form->lanes);
   count_loads(problem, traffic, mapping);
-  return mapping;
+  if (mapping.is_contention_free()) return mapping;
+  Mapping other = best_of_search(problem, traffic, moves,
+                                 {.algorithm = mapping.algorithm,
+                                  .shape = mapping.shape,
+                                  .seats = {},
+                                  .method = "search",
+                                  .rounds = {}});
+  return other.burden() < mapping.burden() ? other : mapping;
 }
 
 }  // namespace

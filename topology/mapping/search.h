@@ -26,4 +26,8 @@ std::uint64_t default_moves(const Problem& problem);
 // differ in it, and lanes of their own for the connections where one lane a position cannot do it.
 void search_lanes(const Problem& problem, Seats& seats, std::uint64_t seed = 1);
 
+// Replaces every lane by that of the cable (or spine) which its messages take, so that what is
+// written down names cables whatever is dead or occupied.
+void name_lanes(const Problem& problem, Seats& seats);
+
 }  // namespace accl::topology
