@@ -6,6 +6,7 @@
 #include <charconv>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
@@ -16,17 +17,34 @@ namespace {
 
 using topology::RankMap;
 
-// Hosts are named with and without their domain.
+using Places = std::map<std::string, std::vector<std::size_t>>;  // Host -> positions or ranks.
+
 std::string short_name(const std::string& host) { return host.substr(0, host.find('.')); }
 
-using Places = std::map<std::string, std::vector<std::size_t>>;  // Host -> positions or ranks.
+// Whether no two of these hosts, and no address, are the same without their domains.
+bool are_told_apart(const Places& places) {
+  std::set<std::string> names;
+  return std::ranges::all_of(places, [&](const auto& each) {
+    const std::string name = short_name(each.first);
+    const bool is_number = name.find_first_not_of("0123456789") == std::string::npos;
+    return !is_number && names.insert(name).second;
+  });
+}
+
+// Hosts are named with and without their domain: where that is one and the same, without.
+void drop_domains(Places& one, Places& other) {
+  if (!are_told_apart(one) || !are_told_apart(other)) return;
+  for (Places* places : {&one, &other}) {
+    Places shorter;
+    for (auto& [host, numbers] : *places) shorter[short_name(host)] = std::move(numbers);
+    *places = std::move(shorter);
+  }
+}
 
 // Positions of every host, by GPU number.
 Places seats_by_host(const RankMap& map) {
   Places seats;
-  for (std::size_t p = 0; p < map.seats.size(); ++p) {
-    seats[short_name(map.seats[p].host)].push_back(p);
-  }
+  for (std::size_t p = 0; p < map.seats.size(); ++p) seats[map.seats[p].host].push_back(p);
   for (auto& [host, positions] : seats) {
     std::ranges::stable_sort(positions, {}, [&](std::size_t p) { return map.seats[p].gpu; });
   }
@@ -61,11 +79,9 @@ JobSettings JobSettings::unpack(const std::string& text) {
 }
 
 std::vector<Rank> order_of(const RankMap& map, std::span<const Member> members) {
-  const Places seats = seats_by_host(map);
+  Places seats = seats_by_host(map);
   Places ranks;
-  for (std::size_t r = 0; r < members.size(); ++r) {
-    ranks[short_name(members[r].host)].push_back(r);
-  }
+  for (std::size_t r = 0; r < members.size(); ++r) ranks[members[r].host].push_back(r);
   const bool is_said = !seats.contains("");  // A map may name no hosts.
   const bool is_rehearsal = ranks.size() == 1 && seats.size() > 1;
   if (!is_said || is_rehearsal) {
@@ -74,6 +90,7 @@ std::vector<Rank> order_of(const RankMap& map, std::span<const Member> members) 
     }
     return map.order();
   }
+  drop_domains(seats, ranks);
   std::vector<Rank> order(map.seats.size());
   for (const auto& [host, local] : ranks) {
     const auto found = seats.find(host);

@@ -10,6 +10,7 @@
 #include "accl/launch.h"
 #include "algorithms/catalog.h"
 #include "bench/perf/flags.h"
+#include "topology/mapping/rank_map.h"
 #include "transport/fault/fault.h"
 
 namespace accl::perf {
@@ -357,7 +358,10 @@ bool has_root(Collective collective) {
 }
 
 std::string catalog_algorithm(const Options& options) {
-  return options.algorithm == "hdrm" ? "hd" : options.algorithm;
+  if (options.algorithm != "hdrm") return options.algorithm;
+  if (options.map_path.empty()) return "hd";
+  const std::string named = topology::load_rank_map(options.map_path, 0).algorithm;
+  return named.empty() ? "hd" : named;
 }
 
 std::optional<Options> parse_options(int argc, char** argv) {

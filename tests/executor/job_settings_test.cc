@@ -64,6 +64,15 @@ TEST(RankOrder, DomainsOfHostNamesDoNotMatter) {
   EXPECT_EQ(order_of(map, job({"a.cluster", "b"})), (std::vector{Rank{1}, Rank{0}}));
 }
 
+// Addresses are no names with domains, and two domains may each have a node1.
+TEST(RankOrder, DotsThatTellHostsApartAreKept) {
+  const auto addresses = map_of({{"10.0.0.2", 0}, {"10.0.0.1", 0}});
+  EXPECT_EQ(order_of(addresses, job({"10.0.0.1", "10.0.0.2"})), (std::vector{Rank{1}, Rank{0}}));
+  const auto domains = map_of({{"node1.b", 0}, {"node1.a", 0}});
+  EXPECT_EQ(order_of(domains, job({"node1.a", "node1.b"})), (std::vector{Rank{1}, Rank{0}}));
+  EXPECT_NE(complaint(domains, job({"node1", "node2"})).find("no host node1"), std::string::npos);
+}
+
 // GPUs 2 and 5 of a host: its two ranks take them in this order.
 TEST(RankOrder, SomeOfTheGpusOfAHost) {
   const auto map = map_of({{"a", 5}, {"a", 2}, {"b", 0}});

@@ -225,7 +225,8 @@ TEST(Ports, AreFoundByTheNamesPeopleUse) {
   for (const char* name : {"ens2np0", "mlx5_1", "mlx5_1/1", "mlx5_1/P1", "HCA-2"}) {
     EXPECT_TRUE(one.ports.find({"server3", name})) << name;
   }
-  for (const char* name : {"", "0", "17", "1/2/3", "swp", "swp1s0", "99999999999"}) {
+  for (const char* name : {"", "0", "17", "1/2/3", "swp", "swp1s0", "99999999999", "eth0",
+                           "Management1", "Ethernet2/3"}) {
     EXPECT_FALSE(one.ports.find({"upper1", name})) << name;
   }
   for (const char* name : {"", "eno1", "mlx5_2", "HCA-3", "HCA-0", "mlx5_1/2"}) {

@@ -1,9 +1,12 @@
 """cluster_commands_test.py ACCL_TOPO ACCL_PERF CONFIGS: the contract of `accl-topo plan`, `map`,
 `explain` and `mend`, and that accl-perf counts the same cables. Prints TAP."""
 
+import collections
+import csv
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 from bench import run_checks
@@ -145,6 +148,93 @@ def mend_costs_nothing_with_cables_to_spare(bench):
     assert len(json.loads(out.read_text())["ranks"]) == 64
 
 
+DOUBLED = """name: doubled
+topology: bigraph
+servers: {count: 32}
+upper: {switches: 4, nics: 4}
+lower: {switches: 4, nics: 4}
+cables_per_pair: 2
+"""
+
+
+def cables_of(bench, spec):
+    """{(switch, switch): [label of lane 0, of lane 1, ...]}, both ways, from the cut sheet."""
+    folder = bench.folder / "plan"
+    assert bench.run("plan", spec, "--out", folder).returncode == 0
+    between = {}
+    with open(folder / "cables.csv", encoding="utf-8") as sheet:
+        for row in csv.DictReader(sheet):
+            ends = row["a_device"], row["b_device"]
+            for pair in (ends, ends[::-1]):
+                between.setdefault(pair, []).append(row["cable"])
+    return between
+
+
+def messages_by_cable(ranks, between, bit):
+    """Of the exchange of this bit: {(cable, sending switch): messages}, by hand."""
+    count = collections.Counter()
+    for position, seat in enumerate(ranks):
+        partner = ranks[position ^ bit]
+        lane = dict(map(tuple, seat.get("lanes", []))).get(partner["rank"], seat["lane"])
+        assert seat["side"] != partner["side"], (seat, partner)
+        count[between[seat["switch"], partner["switch"]][lane], seat["switch"]] += 1
+    return count
+
+
+def lanes_name_the_cables_that_are_free(bench):
+    spec = bench.file("doubled.yaml", DOUBLED)
+    between = cables_of(bench, spec)
+    joined = {pair: labels for pair, labels in between.items() if len(labels) == 2}
+    for taken in (0, 1):
+        occupied = {labels[taken] for labels in joined.values()}
+        path = bench.file("occupied", "\n".join(sorted(occupied)) + "\n")
+        for flag in ("--occupied", "--dead"):
+            done = bench.run("map", spec, flag, path)
+            assert done.returncode == 0, done.stderr
+            ranks = json.loads(done.stdout)["ranks"]
+            for bit in (1, 2, 4, 8, 16):
+                count = messages_by_cable(ranks, between, bit)
+                assert max(count.values()) == 1, (taken, flag, bit)
+                assert not {cable for cable, _ in count} & occupied, (taken, flag, bit)
+
+
+def planes_use_the_maps_own_algorithm(bench):
+    spec = bench.file("planes.yaml", SMALL.replace("count: 8", "count: 8, nics: 4")
+                      .replace("topology: bigraph", "topology: bigraph\nplanes: 4"))
+    path = bench.file("map.json", bench.run("map", spec).stdout)
+    done = bench.run("allreduce", "--ranks", 32, "--algo", "hdrm", "--first", "far", "--map", path,
+                     "--explain", program=PERF)
+    steps = re.search(r"most messages on a cable, by step: ([\d ]+)", done.stdout)[1].split()
+    assert "twolevel" in done.stdout, done.stdout
+    assert [int(flows) for flows in steps] == \
+        explain(bench, spec, "--order", path)["max_flows_per_link"], steps
+    done = bench.run("map", spec, "--dead", bench.file("dead", "server3/mlx5_2\n"))
+    assert "server3 takes no part" in done.stderr and len(json.loads(done.stdout)["ranks"]) == 28
+
+
+def mending_nothing_changes_nothing(bench):
+    nothing = bench.file("dead", "# all is well\n")
+    report = json.loads(bench.run("mend", CONFIGS / "uneven-56.yaml", "--dead", nothing,
+                                  "--json").stdout)
+    assert report["seconds_before"] == report["seconds_in_old_order"] == report["seconds_mended"]
+
+
+def explain_says_what_map_says_of_occupied_cables(bench):
+    spec = bench.file("small.yaml", SMALL)
+    taken = bench.file("taken", "upper0\nupper1\n")
+    assert bench.run("map", spec, "--occupied", taken).returncode == 1
+    done = bench.run("explain", spec, "--occupied", taken)
+    assert done.returncode == 1 and "cables that other jobs occupy" in done.stdout, done.stdout
+
+
+def lost_output_is_no_success(bench):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([PROGRAM, "map", CONFIGS / "eflops-64.yaml"], stdout=full,
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              check=False, timeout=60)
+    assert done.returncode == 2 and "standard output" in done.stderr, done
+
+
 def bad_input_is_one_sentence_and_exit_2(bench):
     spec = bench.file("small.yaml", SMALL)
     for words, arguments in (
@@ -156,6 +246,13 @@ def bad_input_is_one_sentence_and_exit_2(bench):
             ("takes no part", ["explain", spec, "--order", bench.file(
                 "other.json", '{"version":1,"ranks":[{"rank":0,"host":"x","nic":"y"}]}')]),
             ("--bytes", ["explain", spec, "--bytes", "-1"]),
+            ("--bytes 0", ["explain", spec, "--bytes", "0"]),
+            ("neither server nor NIC", ["map", spec, "--hosts", bench.file("h", "upper0\n")]),
+            ("stands for the number", ["map", bench.file("wide.yaml", SMALL.replace(
+                "count: 8", 'count: 8, name: "{:1900000000}"'))]),
+            ("to rank 7 of 2", ["explain", spec, "--order", bench.file("l.json", json.dumps(
+                {"version": 1, "ranks": [{"rank": 0, "lanes": [[7, 0]]}, {"rank": 1}]}))]),
+            ("nests deeper", ["explain", spec, "--order", bench.file("deep.json", "[" * 99999)]),
             ("/nonexistent", ["map", spec, "-o", "/nonexistent/map.json"])):
         done = bench.run(*arguments)
         assert done.returncode == 2 and not done.stdout, (arguments, done)
@@ -170,7 +267,10 @@ CHECKS = (every_config_has_a_map_without_contention, a_plan_is_the_same_on_every
           more_qps_and_other_seeds_change_what_the_hash_decides, small_messages_gain_by_steps,
           a_map_from_a_file_costs_what_it_said, accl_perf_counts_the_same_cables,
           a_shared_cable_is_exit_1_and_named, lists_say_who_takes_part,
-          mend_costs_nothing_with_cables_to_spare, bad_input_is_one_sentence_and_exit_2)
+          lanes_name_the_cables_that_are_free, planes_use_the_maps_own_algorithm,
+          mending_nothing_changes_nothing, explain_says_what_map_says_of_occupied_cables,
+          lost_output_is_no_success, mend_costs_nothing_with_cables_to_spare,
+          bad_input_is_one_sentence_and_exit_2)
 
 if __name__ == "__main__":
     run_checks(CHECKS, PROGRAM)

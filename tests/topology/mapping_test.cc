@@ -283,7 +283,7 @@ TEST(Launch, FilesFollowTheMap) {
   EXPECT_EQ(print_map(map, "hostfile"), hosts);
   EXPECT_EQ(print_map(map, "slurm"), hosts);
   EXPECT_TRUE(print_map(map, "rankfile")
-                  .starts_with(fmt::format("rank 0={} slot=0\n", hosts.substr(0, 7))));
+                  .starts_with(fmt::format("rank 0={} slot=*:*\n", hosts.substr(0, 7))));
   const std::string commands = print_map(map, "torchrun");
   EXPECT_NE(commands.find("--node-rank=7 --rdzv-backend=static"), std::string::npos) << commands;
   EXPECT_THROW(print_map(map, "pbs"), Error);

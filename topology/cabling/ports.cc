@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::uint32_t max_port = 65536;
 
-bool is_letter_or_space(char c) {
-  return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == ' ';
-}
-
 std::optional<std::uint32_t> whole_number(std::string_view text) {
   std::uint32_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -23,13 +19,17 @@ std::optional<std::uint32_t> whole_number(std::string_view text) {
   return value;
 }
 
-// "17", "Port 17", "Ethernet17", "Ethernet1/17": letters, at most one "N/", and the number.
+// "17", "1/17", "Port 17", "P17", "swp17", "Ethernet17", "Ethernet1/17". Other names ("eth0",
+// "Management1") are of ports that carry no data.
 std::optional<std::uint32_t> number_at_end(std::string_view port) {
-  while (!port.empty() && is_letter_or_space(port.front())) port.remove_prefix(1);
-  const std::size_t slash = port.find('/');
-  if (slash == std::string_view::npos) return whole_number(port);
-  if (!whole_number(port.substr(0, slash))) return {};
-  return whole_number(port.substr(slash + 1));
+  constexpr std::array<std::string_view, 4> prefixes{"Port ", "P", "swp", "Ethernet"};
+  for (const std::string_view prefix : prefixes) {
+    if (!port.starts_with(prefix)) continue;
+    port.remove_prefix(prefix.size());
+    break;
+  }
+  if (port.starts_with("1/")) port.remove_prefix(2);
+  return whole_number(port);
 }
 
 // Without what names the first port of a NIC: "mlx5_1/P1", "mlx5_1/1".

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <regex>
 
 #include "accl/base/assert.h"
 
@@ -23,11 +24,12 @@ bool is_plain(const std::string& name) {
 }  // namespace
 
 std::string Builder::numbered(const std::string& pattern, std::uint32_t number) const {
-  try {
-    return fmt::format(fmt::runtime(pattern), number);
-  } catch (const fmt::format_error&) {
-    spec_.complain(fmt::format("name '{}': {{}} or {{:03}} stands for the number", pattern));
+  static const std::regex known("[^{}]*(\\{(:0[1-9])?\\})?[^{}]*");
+  if (pattern.size() > 64 || !std::regex_match(pattern, known)) {
+    spec_.complain(
+        fmt::format("name '{}': {{}} or {{:03}} stands for the number", pattern.substr(0, 64)));
   }
+  return fmt::format(fmt::runtime(pattern), number);
 }
 
 void Builder::claim_name(const std::string& name) {

@@ -62,7 +62,14 @@ class Directory {
   std::map<std::string, Named> names_;
 };
 
-using Take = std::function<void(const Named&)>;
+using Take = std::function<bool(const Named&)>;  // False: not the kind that is wanted.
+
+// As people can read it: what cannot be printed is shown as '?'.
+std::string printable(std::string_view name) {
+  std::string text(name.substr(0, 80));
+  for (char& c : text) c = c < ' ' || c > '~' ? '?' : c;
+  return text;
+}
 
 std::string trimmed(std::string_view line) {
   line = line.substr(0, line.find('#'));
@@ -76,6 +83,7 @@ std::string trimmed(std::string_view line) {
 void read_names(const Fabric& fabric, std::string_view text, const std::string& path,
                 const Take& take) {
   const Directory directory(fabric);
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // The mark of UTF-8.
   for (int line = 1; !text.empty(); ++line) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string name = trimmed(text.substr(0, end));
@@ -86,10 +94,12 @@ void read_names(const Fabric& fabric, std::string_view text, const std::string& 
       fail(ErrorKind::invalid_argument,
            "{}:{}: '{}' is no server, NIC, switch, port or cable of {}; one name a line, such as "
            "{}, {} or {}",
-           path, line, name.substr(0, 80), fabric.name, fabric.servers.front().name,
+           path, line, printable(name), fabric.name, fabric.servers.front().name,
            fabric.switches.front().name, label_of(CableId{0}));
     }
-    take(*named);
+    if (take(*named)) continue;
+    fail(ErrorKind::invalid_argument,
+         "{}:{}: '{}' is neither server nor NIC; name those that take part", path, line, name);
   }
 }
 
@@ -108,11 +118,24 @@ Condition whole(const Fabric& fabric) {
   return condition;
 }
 
+std::vector<ServerId> keep_whole_servers(const Fabric& fabric, Condition& condition) {
+  std::map<ServerId, std::size_t> count;
+  for (const NicId nic : condition.nics) ++count[fabric.at(nic).server];
+  std::erase_if(count,
+                [&](const auto& each) { return each.second == fabric.at(each.first).nics.size(); });
+  std::erase_if(condition.nics, [&](NicId nic) { return count.contains(fabric.at(nic).server); });
+  std::vector<ServerId> left_out;
+  for (const auto& [server, nics] : count) left_out.push_back(server);
+  return left_out;
+}
+
 void apply_hosts(const Fabric& fabric, std::string_view text, const std::string& path,
                  Condition& condition) {
   std::set<NicId> chosen;
-  read_names(fabric, text, path,
-             [&](const Named& named) { chosen.insert(named.nics.begin(), named.nics.end()); });
+  read_names(fabric, text, path, [&](const Named& named) {
+    chosen.insert(named.nics.begin(), named.nics.end());
+    return !named.nics.empty();
+  });
   if (chosen.empty()) {
     fail(ErrorKind::invalid_argument, "{}: names no server; give one a line", path);
   }
@@ -123,6 +146,7 @@ void apply_dead(const Fabric& fabric, std::string_view text, const std::string& 
                 Condition& condition) {
   read_names(fabric, text, path, [&](const Named& named) {
     for (const CableId id : named.cables) condition.dead_cables[index(id)] = true;
+    return true;
   });
   drop_dead_nics(fabric, condition);
 }
@@ -131,6 +155,7 @@ void apply_occupied(const Fabric& fabric, std::string_view text, const std::stri
                     Condition& condition) {
   read_names(fabric, text, path, [&](const Named& named) {
     for (const CableId id : named.cables) condition.occupied[index(id)] = true;
+    return true;
   });
 }
 

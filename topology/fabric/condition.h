@@ -22,6 +22,9 @@ struct Condition {
 // Everything works and takes part.
 Condition whole(const Fabric& fabric);
 
+// Takes out the NICs of servers of which not all NICs take part, and returns those servers.
+std::vector<ServerId> keep_whole_servers(const Fabric& fabric, Condition& condition);
+
 // Names, one a line ('#' starts a comment), as in "FILE:LINE":
 //   server03            the server and its NICs
 //   server03/mlx5_1     one NIC (also server03:mlx5_1)

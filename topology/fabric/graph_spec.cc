@@ -11,6 +11,7 @@ namespace accl::topology {
 namespace {
 
 constexpr std::size_t max_entries = 1 << 16;
+constexpr std::size_t max_switches = 4096;  // Paths between all of them are kept.
 
 using Names = std::map<std::string, SwitchId>;
 
@@ -39,6 +40,9 @@ Names add_switches(Builder& builder, Section& spec) {
     added.place = places[{added.side, added.plane}]++;
     builder.fabric().planes = std::max(builder.fabric().planes, added.plane + 1);
     section.finish();
+    if (names.size() == max_switches) {
+      spec.complain("switches", fmt::format("are more than {}", max_switches));
+    }
     names[added.name] = builder.add_switch(added);
   }
   if (names.empty()) spec.complain("switches", "is missing: list at least one switch");

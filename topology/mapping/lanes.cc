@@ -9,9 +9,9 @@ namespace {
 
 // Messages of one step from one switch to another that is joined by several cables.
 struct Crowd {
-  std::vector<std::uint32_t> senders;
-  std::vector<std::uint32_t> receivers;
   std::vector<std::uint32_t> lanes;  // Of the cables that may be used.
+  std::vector<std::uint32_t> senders{};
+  std::vector<std::uint32_t> receivers{};
 
   // Which of them a sender of this lane takes, as Routes decides it.
   std::uint32_t taken_by(std::uint32_t lane) const {
@@ -24,6 +24,14 @@ struct Crossing {
   std::uint64_t switches = 0;  // From and to.
   Pattern::Pair message;
 };
+
+std::vector<std::uint32_t> lanes_between(const Problem& problem, SwitchId from, SwitchId to) {
+  std::vector<std::uint32_t> lanes;
+  for (const LinkId link : problem.routes.between(from, to)) {
+    lanes.push_back(problem.fabric.at(problem.fabric.cable_of(link)).lane);
+  }
+  return lanes;
+}
 
 std::vector<Crowd> crowds_of(const Problem& problem, const Seats& seats) {
   std::vector<Crowd> crowds;
@@ -40,12 +48,7 @@ std::vector<Crowd> crowds_of(const Problem& problem, const Seats& seats) {
     for (const Crossing& crossing : crossings) {
       const SwitchId from{static_cast<std::uint32_t>(crossing.switches >> 32)};
       const SwitchId to{static_cast<std::uint32_t>(crossing.switches)};
-      if (crossing.switches != last) {
-        crowds.push_back({});
-        for (const LinkId link : problem.routes.between(from, to)) {
-          crowds.back().lanes.push_back(problem.fabric.at(problem.fabric.cable_of(link)).lane);
-        }
-      }
+      if (crossing.switches != last) crowds.push_back({.lanes = lanes_between(problem, from, to)});
       last = crossing.switches;
       crowds.back().senders.push_back(crossing.message.from);
       crowds.back().receivers.push_back(crossing.message.to);

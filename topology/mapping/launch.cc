@@ -9,6 +9,18 @@
 
 namespace accl::topology {
 
+namespace {
+
+// One rank a NIC. With more GPUs than NICs, the first of those that share the NIC; with fewer, by
+// turns.
+std::uint32_t gpu_of(const Server& server, std::uint32_t place) {
+  const auto nics = static_cast<std::uint32_t>(server.nics.size());
+  if (server.gpus == 0) return place;
+  return server.gpus >= nics ? place * server.gpus / nics : place % server.gpus;
+}
+
+}  // namespace
+
 RankMap rank_map_of(const Fabric& fabric, const Mapping& mapping) {
   RankMap map{.fabric = fabric.name,
               .algorithm = mapping.algorithm,
@@ -20,7 +32,7 @@ RankMap rank_map_of(const Fabric& fabric, const Mapping& mapping) {
     const Switch& at = fabric.at(nic.at);
     map.seats.push_back({.rank = Rank{p},
                          .host = fabric.at(nic.server).name,
-                         .gpu = nic.place,
+                         .gpu = gpu_of(fabric.at(nic.server), nic.place),
                          .nic = nic.name,
                          .side = std::string(name_of(at.side)),
                          .at = at.name,
@@ -42,12 +54,10 @@ std::string print_hostfile(const RankMap& map) {
   return text;
 }
 
-std::string print_slurm_hostfile(const RankMap& map) { return print_hostfile(map); }
-
 std::string print_rankfile(const RankMap& map) {
   std::string text;
   for (const Seat& seat : map.seats) {
-    text += fmt::format("rank {}={} slot={}\n", index(seat.rank), seat.host, seat.gpu);
+    text += fmt::format("rank {}={} slot=*:*\n", index(seat.rank), seat.host);
   }
   return text;
 }
@@ -78,7 +88,7 @@ std::string print_map(const RankMap& map, std::string_view format) {
   if (format == "json") return print_rank_map(map);
   if (format == "hostfile") return print_hostfile(map);
   if (format == "rankfile") return print_rankfile(map);
-  if (format == "slurm") return print_slurm_hostfile(map);
+  if (format == "slurm") return print_hostfile(map);
   if (format == "torchrun") return print_torchrun(map, "rankmap.json");
   fail(ErrorKind::invalid_argument,
        "--format {}: choose json, hostfile, rankfile, slurm or torchrun", format);

@@ -9,15 +9,14 @@
 
 namespace accl::topology {
 
-// Rank k sits at position k, on the GPU of its NIC's number.
+// Rank k sits at position k: one rank a NIC, on a GPU of its own if there are as many.
 RankMap rank_map_of(const Fabric& fabric, const Mapping& mapping);
 
 // One host a line, rank by rank: Open MPI (--map-by seq), MPICH (-f), and Slurm (SLURM_HOSTFILE
 // with srun -m arbitrary).
 std::string print_hostfile(const RankMap& map);
-std::string print_slurm_hostfile(const RankMap& map);
 
-// Open MPI 4's --rankfile; the slot is the GPU's number.
+// Open MPI 4's --rankfile. Ranks are not bound: which cores are near a GPU is not in the spec.
 std::string print_rankfile(const RankMap& map);
 
 // A command a host with static rendezvous: the node rank is given, not sorted from host names. The

@@ -1,5 +1,6 @@
 #include "topology/mapping/rank_map.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "accl/base/error.h"
@@ -11,7 +12,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* remedy = "make it with 'accl-topo map SPEC.yaml --format json > map.json'";
-constexpr std::size_t max_map_bytes = 64 << 20;
+constexpr std::size_t max_map_bytes = 32 << 20;
+constexpr int max_depth = 8;
 
 // Reads the values of one entry; what is there must have the right type.
 class Entry {
@@ -41,8 +43,11 @@ class Entry {
     if (found == json_.end()) return pairs;
     if (!found->is_array()) complain(fmt::format("has {} that are no list", key));
     for (const Json& pair : *found) {
-      const bool is_pair = pair.is_array() && pair.size() == 2 && pair[0].is_number_unsigned() &&
-                           pair[1].is_number_unsigned();
+      const auto is_number = [](const Json& value) {
+        return value.is_number_unsigned() && value.get<std::uint64_t>() < 1u << 31;
+      };
+      const bool is_pair =
+          pair.is_array() && pair.size() == 2 && is_number(pair[0]) && is_number(pair[1]);
       if (!is_pair) complain(fmt::format("has {} that are no [rank, lane] pairs", key));
       pairs.emplace_back(Rank{pair[0].get<std::uint32_t>()}, pair[1].get<std::uint32_t>());
     }
@@ -61,9 +66,20 @@ class Entry {
 };
 
 Json parse_json(std::string_view text, const std::string& path) {
+  if (text.size() > max_map_bytes) {
+    fail(ErrorKind::invalid_argument, "{}: holds more than {} MiB; {}", path, max_map_bytes >> 20,
+         remedy);
+  }
+  const auto refuse_depth = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth <= max_depth) return true;
+    fail(ErrorKind::invalid_argument, "{}: nests deeper than a map does; {}", path, remedy);
+  };
   try {
-    return Json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
+    return Json::parse(text, refuse_depth);
+  } catch (const Json::parse_error& error) {
+    const auto line = std::ranges::count(text.substr(0, error.byte), '\n') + 1;
+    fail(ErrorKind::invalid_argument, "{}:{}: is no JSON here; {}", path, line, remedy);
+  } catch (const Json::exception& error) {
     fail(ErrorKind::invalid_argument, "{}: {}; {}", path, error.what(), remedy);
   }
 }
@@ -141,7 +157,17 @@ RankMap parse_rank_map(std::string_view text, const std::string& path, std::uint
               .seats = {}};
   std::vector<bool> seen(ranks.size(), false);
   for (std::size_t i = 0; i < ranks.size(); ++i) {
-    map.seats.push_back(read_seat(Entry(ranks[i], path, i), seen));
+    const Entry entry(ranks[i], path, i);
+    map.seats.push_back(read_seat(entry, seen));
+    for (const auto& [to, lane] : map.seats.back().own_lanes) {
+      if (index(to) >= ranks.size()) {
+        entry.complain(fmt::format("has a lane to rank {} of {}", index(to), ranks.size()));
+      }
+    }
+  }
+  if (map.width == 0 || ranks.size() % map.width != 0) {
+    fail(ErrorKind::invalid_argument, "{}: width {} does not divide {} ranks; {}", path, map.width,
+         ranks.size(), remedy);
   }
   return map;
 }

@@ -78,6 +78,12 @@ double Study::most() const {
   return most;
 }
 
+std::uint32_t Study::occupied() const {
+  std::uint32_t count = 0;
+  for (const RoundLoad& round : rounds) count += round.occupied * round.repeats;
+  return count;
+}
+
 double Study::bus_bandwidth(std::uint64_t bytes) const {
   const double n = seats.size();
   return seconds > 0 ? 2 * (n - 1) / n * static_cast<double>(bytes) / seconds : 0;
@@ -214,6 +220,7 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
     list.push_back(try_baseline(fabric, condition, baseline, options));
   }
   const auto nics = static_cast<std::uint32_t>(condition.nics.size());
+  if (nics < 2 || nics % fabric.planes != 0) return list;  // No network to compare with.
   const Fabric rival = rival_of(fabric, nics);
   for (const Baseline& baseline : std::span(baselines).first(rival_baselines)) {
     if (fabric.planes > 1 && std::string_view(baseline.algorithm) == "ring") continue;

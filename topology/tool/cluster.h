@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 
 #include "topology/fabric/condition.h"
@@ -23,7 +24,11 @@ struct Cluster {
   Condition condition;
 };
 
-// Throws Error(invalid_argument) for bad files.
+// "256M", at least 1. Throws Error(invalid_argument) for anything else.
+std::uint64_t vector_bytes(const std::string& text);
+
+// Throws Error(invalid_argument) for bad files. Where planes are apart, servers that have lost a
+// NIC take no part; that is said on stderr.
 Cluster load_cluster(const ClusterOptions& options);
 
 }  // namespace accl::topology

@@ -30,9 +30,8 @@ struct Options {
 
 First first_of(const Options& options) { return options.first == "far" ? First::far : First::near; }
 
-// A rank map, or a list of NICs or hosts, as an order of the NICs that take part.
-Seats seats_from_file(const Cluster& cluster, const std::string& path) {
-  const RankMap map = load_rank_map(path, 0);
+// The seats of a map, of the NICs that take part.
+Seats seats_of_map(const Cluster& cluster, const RankMap& map, const std::string& path) {
   std::unordered_map<std::string, NicId> nics;
   for (const NicId id : cluster.condition.nics) {
     nics[cluster.fabric.graph.node(cluster.fabric.at(id).node).name] = id;
@@ -50,9 +49,11 @@ Seats seats_from_file(const Cluster& cluster, const std::string& path) {
     seats.lanes.push_back(seat.lane);
     nics.erase(found);
   }
+  std::vector<std::uint32_t> position(map.seats.size());  // By rank.
+  for (std::uint32_t p = 0; p < map.seats.size(); ++p) position[index(map.seats[p].rank)] = p;
   for (std::uint32_t p = 0; p < map.seats.size(); ++p) {
     for (const auto& [to, lane] : map.seats[p].own_lanes) {
-      seats.own_lanes[Seats::connection_of(p, index(to))] = lane;
+      seats.own_lanes[Seats::connection_of(p, position[index(to)])] = lane;
     }
   }
   return seats;
@@ -61,7 +62,7 @@ Seats seats_from_file(const Cluster& cluster, const std::string& path) {
 Study study_of(const Cluster& cluster, const Options& options) {
   const Fabric& fabric = cluster.fabric;
   const Condition& condition = cluster.condition;
-  const std::string algorithm =
+  std::string algorithm =
       options.map.algorithm.empty() ? natural_algorithm(fabric) : options.map.algorithm;
   StudyOptions how = options.study;
   Seats seats;
@@ -79,7 +80,10 @@ Study study_of(const Cluster& cluster, const Options& options) {
   } else if (options.order == "shuffled") {
     seats = shuffled_seats(fabric, condition, options.study.seed);
   } else {
-    seats = seats_from_file(cluster, options.order);
+    const RankMap map = load_rank_map(options.order, 0);
+    seats = seats_of_map(cluster, map, options.order);
+    if (options.first.empty()) first = map.first == "far" ? First::far : First::near;
+    if (options.map.algorithm.empty() && !map.algorithm.empty()) algorithm = map.algorithm;
   }
   if (!seats.lanes.empty()) how.qps = 1;
   Study result = study(fabric, condition, algorithm, first, seats, how);
@@ -120,7 +124,7 @@ std::string name_of_algorithm(const Study& study) {
 std::string print_row(const Study& study, std::uint64_t bytes, double best) {
   const std::string name = name_of_algorithm(study);
   const std::string start = fmt::format("{:<14} {:<11} {:<13}", study.fabric, study.order, name);
-  if (study.rounds.empty()) return fmt::format("{} not counted: {}\n", start, study.note);
+  if (!study.is_counted()) return fmt::format("{} not counted: {}\n", start, study.note);
   return fmt::format("{} {:>6} {:>9.2f} {:>11.1f} {:>8.2f} {:>7.2f}x  {}\n", start,
                      study.traffic.round_count(), study.slowdown(), study.seconds * 1e6,
                      study.bus_bandwidth(bytes) * 1e-9, study.seconds / best, print_steps(study));
@@ -149,8 +153,10 @@ std::string print_picture(const Cluster& cluster, const Study& study, const Opti
   if (study.rounds.empty()) return {};
   const Routes routes(cluster.fabric, cluster.condition, options.study.seed);
   const std::size_t round = hottest_round(study);
-  const RoutedRound routed = route_round(cluster.fabric, routes, study.seats,
-                                         study.traffic.rounds[round], sending_of(study.algorithm));
+  Sending sending = sending_of(study.algorithm);
+  sending.qps = study.options.qps;
+  const RoutedRound routed =
+      route_round(cluster.fabric, routes, study.seats, study.traffic.rounds[round], sending);
   const std::string picture = draw_round(cluster.fabric, routed);
   if (picture.empty()) return {};
   std::uint32_t step = 1;
@@ -171,6 +177,15 @@ Json json_of(const Study& study) {
   return json;
 }
 
+// The same as `map` gives: a cable is shared, among our messages or with another job.
+int exit_of(const Study& study) { return study.most() > 1 || study.occupied() > 0 ? 1 : 0; }
+
+std::string print_occupied(const Study& study) {
+  if (study.occupied() == 0) return {};
+  return fmt::format("\n{} messages of {} use cables that other jobs occupy\n", study.occupied(),
+                     study.order);
+}
+
 int explain_all(const Cluster& cluster, const Options& options) {
   MapOptions map = options.map;
   if (!options.first.empty()) map.first = first_of(options);
@@ -181,20 +196,21 @@ int explain_all(const Cluster& cluster, const Options& options) {
     json["baselines"] = Json::array();
     for (std::size_t i = 1; i < list.size(); ++i) json["baselines"].push_back(json_of(list[i]));
     fmt::print("{}\n", json.dump(1));
-    return list.front().most() > 1 ? 1 : 0;
+    return exit_of(list.front());
   }
   std::string text = print_head(list.front().seats.size(), options.study.bytes);
   for (const Study& each : list) {
     text += print_row(each, options.study.bytes, list.front().seconds);
   }
+  text += print_occupied(list.front());
   text += print_picture(cluster, list.front(), options);
   if (list.size() > 1) text += print_picture(cluster, list[1], options);
   std::fputs(text.c_str(), stdout);
-  return list.front().most() > 1 ? 1 : 0;
+  return exit_of(list.front());
 }
 
 int run(Options options) {
-  options.study.bytes = parse_bytes(options.bytes, "--bytes");
+  options.study.bytes = vector_bytes(options.bytes);
   const Cluster cluster = load_cluster(options.cluster);
   if (options.order.empty()) return explain_all(cluster, options);
   const Study one = study_of(cluster, options);
@@ -203,10 +219,10 @@ int run(Options options) {
   } else {
     const std::string text = print_head(one.seats.size(), options.study.bytes) +
                              print_row(one, options.study.bytes, one.seconds) +
-                             print_picture(cluster, one, options);
+                             print_occupied(one) + print_picture(cluster, one, options);
     std::fputs(text.c_str(), stdout);
   }
-  return one.most() > 1 ? 1 : 0;
+  return exit_of(one);
 }
 
 }  // namespace

@@ -36,7 +36,10 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   for (const Command& command : commands) {
-    if (command.app->parsed()) return command.run();
+    if (!command.app->parsed()) continue;
+    const int status = command.run();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+    accl::fail(accl::ErrorKind::system, "standard output cannot be written");
   }
   return 2;
 }

@@ -43,8 +43,14 @@ std::string print_round(const Fabric& fabric, const RoundLoad& round, std::uint3
 std::string print_achievement(const Fabric& fabric, const Mapping& mapping) {
   const std::string made = fmt::format("{} over {} ranks of {} ({})", mapping.algorithm,
                                        mapping.seats.size(), fabric.name, mapping.method);
+  const bool needs_pins = fabric.cables_per_pair > 1 || fabric.kind == FabricKind::leaf_spine;
+  const std::string pins =
+      needs_pins
+          ? "  so far as connections keep to their lanes, which is yours to pin: the switches' "
+            "hash does not\n"
+          : "";
   if (mapping.is_contention_free()) {
-    return made + ": contention-free, at most one message on any cable in every step\n";
+    return made + ": contention-free, at most one message on any cable in every step\n" + pins;
   }
   std::string text = fmt::format("{}: at most {:.3g} messages on a cable\n", made, mapping.most());
   if (mapping.occupied() > 0) {
@@ -57,7 +63,7 @@ std::string print_achievement(const Fabric& fabric, const Mapping& mapping) {
     number += round.repeats;
   }
   if (lines > most_lines) text += fmt::format("  and {} more steps\n", lines - most_lines);
-  return text;
+  return text + pins;
 }
 
 Command map_command(CLI::App& app) {

@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
+#include <vector>
 
 #include "accl/base/text_file.h"
 #include "accl/base/units.h"
@@ -37,10 +39,17 @@ struct Costs {
 Seats survivors(const Mapping& old, const Condition& now) {
   const std::set<NicId> alive(now.nics.begin(), now.nics.end());
   Seats seats;
+  std::vector<std::optional<std::uint32_t>> place(old.seats.size());  // By position that was.
   for (std::uint32_t p = 0; p < old.seats.size(); ++p) {
     if (!alive.contains(old.seats.nics[p])) continue;
+    place[p] = seats.size();
     seats.nics.push_back(old.seats.nics[p]);
     seats.lanes.push_back(old.seats.lanes[p]);
+  }
+  for (const auto& [connection, lane] : old.seats.own_lanes) {
+    const auto from = place[connection >> 32];
+    const auto to = place[static_cast<std::uint32_t>(connection)];
+    if (from && to) seats.own_lanes[Seats::connection_of(*from, *to)] = lane;
   }
   return seats;
 }
@@ -96,7 +105,7 @@ int run(const Options& options) {
   const Mapping old = map_ranks(before.fabric, before.condition, {});
   const Mapping mended = map_ranks(now.fabric, now.condition, {});
   const Costs costs = cost_of(now.fabric, before.condition, old, now.condition, mended,
-                              parse_bytes(options.bytes, "--bytes"));
+                              vector_bytes(options.bytes));
   if (!options.out.empty()) {
     write_text(options.out, print_rank_map(rank_map_of(now.fabric, mended)));
   }
