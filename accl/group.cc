@@ -30,10 +30,16 @@ Rank rank_in(std::span<const Rank> ranks, Rank in_session) {
   return Rank{static_cast<std::uint32_t>(at - ranks.begin())};
 }
 
-// Ranks per host where all hosts have the same number and their ranks are neighbours; else 1.
-std::uint32_t ranks_per_host(const Session& session, std::span<const Rank> ranks) {
+// Positions per host where all hosts have the same number and theirs are neighbours; else 1. An
+// order that is no permutation is refused later; here it only must do no harm.
+std::uint32_t positions_per_host(const Session& session, std::span<const Rank> ranks,
+                                 std::span<const Rank> order) {
   const auto members = session.members();
-  auto host = [&](std::size_t r) { return members[index(ranks[r])].host_id; };
+  const bool is_seated = order.size() == ranks.size();
+  auto host = [&](std::size_t p) {
+    const std::size_t rank = is_seated ? index(order[p]) % ranks.size() : p;
+    return members[index(ranks[rank])].host_id;
+  };
   std::size_t width = 1;
   while (width < ranks.size() && host(width) == host(0)) ++width;
   if (ranks.size() % width != 0) return 1;
@@ -67,7 +73,8 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       connections_(*session_, ranks_, self_,
                    {.transport = options.transport, .fault = options.fault, .topic = topic}),
       expected_transport_(connections_.expected()),
-      routes_(self_, size(), ranks_per_host(*session_, ranks_), options, table_of(*session_)),
+      routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,
+              table_of(*session_)),
       idle_(connections_, executor_, *watch_, session_->timeout()) {}
 
 Group::~Group() {
