@@ -9,10 +9,6 @@
 namespace accl::topology {
 namespace {
 
-const Algorithm& algorithm_of(const Problem& problem) {
-  return *find_algorithm(Collective::allreduce, problem.algorithm);
-}
-
 bool has_lanes(const Problem& problem) { return problem.fabric.cables_per_pair > 1; }
 
 // Lanes by unit, spread over the positions of the unit.
@@ -23,14 +19,14 @@ std::vector<std::uint32_t> by_position(const Problem& problem,
   return all;
 }
 
-void count_loads(const Problem& problem, const Traffic& traffic, Mapping& mapping) {
+void count_loads(const Problem& problem, Mapping& mapping) {
   Seats& seats = mapping.seats;
   if (seats.lanes.empty() && has_lanes(problem)) search_lanes(problem, seats);
   if (seats.lanes.empty()) seats.lanes.assign(seats.size(), 0);
   const bool is_pinned = has_lanes(problem) || problem.fabric.kind == FabricKind::leaf_spine;
   if (is_pinned) name_lanes(problem, seats);
-  mapping.rounds = loads_of(problem.fabric, problem.condition, problem.routes, seats, traffic,
-                            sending_of(problem.algorithm));
+  mapping.rounds = loads_of(problem.fabric, problem.condition, problem.routes, seats,
+                            problem.traffic, sending_of(problem.algorithm));
 }
 
 // Orders that need no search and are hard to beat where switches do not fall into two layers.
@@ -47,38 +43,36 @@ std::vector<Seats> plain_orders(const Problem& problem) {
 }
 
 // The search's map, or a plain order if that costs less.
-Mapping best_of_search(const Problem& problem, const Traffic& traffic, std::uint64_t moves,
-                       const Mapping& start) {
+Mapping best_of_search(const Problem& problem, std::uint64_t moves, const Mapping& start) {
   Mapping best = start;
   const SearchResult found = search_seats(problem, moves > 0 ? moves : default_moves(problem));
   best.seats = seats_of(problem, found.unit_order);
-  count_loads(problem, traffic, best);
+  count_loads(problem, best);
   if (best.is_contention_free()) return best;
   for (Seats& seats : plain_orders(problem)) {
     Mapping plain = start;
     plain.method = "plain order";
     plain.seats = std::move(seats);
-    count_loads(problem, traffic, plain);
+    count_loads(problem, plain);
     if (plain.burden() < best.burden()) best = std::move(plain);
   }
   return best;
 }
 
 Mapping map_problem(const Problem& problem, std::uint64_t moves) {
-  const Traffic traffic = traffic_of(algorithm_of(problem), problem.shape);
   Mapping mapping{.algorithm = problem.algorithm,
                   .shape = problem.shape,
                   .seats = {},
                   .method = "search",
                   .rounds = {}};
   const std::optional<ClosedForm> form = closed_form(problem);
-  if (!form) return best_of_search(problem, traffic, moves, mapping);
+  if (!form) return best_of_search(problem, moves, mapping);
   mapping.method = form->name;
   mapping.seats = seats_of(problem, form->unit_order);
   mapping.seats.lanes = by_position(problem, form->lanes);
-  count_loads(problem, traffic, mapping);
+  count_loads(problem, mapping);
   if (mapping.is_contention_free()) return mapping;
-  Mapping other = best_of_search(problem, traffic, moves,
+  Mapping other = best_of_search(problem, moves,
                                  {.algorithm = mapping.algorithm,
                                   .shape = mapping.shape,
                                   .seats = {},

@@ -81,13 +81,15 @@ Problem make_problem(const Fabric& fabric, const Condition& condition, const Rou
                   .routes = routes,
                   .algorithm = algorithm,
                   .shape = {},
+                  .traffic = {},
                   .patterns = {},
                   .width = is_two_level ? nics : 1,
                   .units = units_of(fabric, condition, is_two_level ? nics : 1)};
   problem.shape.size = static_cast<std::uint32_t>(condition.nics.size());
   problem.shape.width = problem.width;
   problem.shape.first = first;
-  problem.patterns = patterns_of(traffic_of(*found, problem.shape));
+  problem.traffic = traffic_of(*found, problem.shape);
+  problem.patterns = patterns_of(problem.traffic);
   return problem;
 }
 

@@ -27,7 +27,8 @@ struct Problem {
   const Routes& routes;
   std::string algorithm;  // Of allreduce: "hd", "twolevel", ...
   Shape shape;            // As many positions as NICs take part.
-  std::vector<Pattern> patterns;
+  Traffic traffic;
+  std::vector<Pattern> patterns;  // Of it.
   // Positions that sit and move together: [k * width, (k+1) * width) are the NICs of one server.
   std::uint32_t width = 1;
   std::vector<std::vector<NicId>> units;  // Of `width` NICs each, in the order of the fabric.
