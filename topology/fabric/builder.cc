@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <regex>
 
 #include "accl/base/assert.h"
 
@@ -24,12 +23,23 @@ bool is_plain(const std::string& name) {
 }  // namespace
 
 std::string Builder::numbered(const std::string& pattern, std::uint32_t number) const {
-  static const std::regex known("[^{}]*(\\{(:0[1-9])?\\})?[^{}]*");
-  if (pattern.size() > 64 || !std::regex_match(pattern, known)) {
+  const std::size_t open = pattern.find('{');
+  const std::size_t close = pattern.find('}');
+  if (open == std::string::npos && close == std::string::npos) return pattern;
+  const std::string field = close > open && close != std::string::npos
+                                ? pattern.substr(open, close - open + 1)
+                                : std::string();
+  const bool is_plain = field == "{}";
+  const bool is_padded =
+      field.size() == 5 && field.starts_with("{:0") && field[3] >= '1' && field[3] <= '9';
+  const bool is_only = pattern.find_first_of("{}", close + 1) == std::string::npos;
+  if ((!is_plain && !is_padded) || !is_only) {
     spec_.complain(
         fmt::format("name '{}': {{}} or {{:03}} stands for the number", pattern.substr(0, 64)));
   }
-  return fmt::format(fmt::runtime(pattern), number);
+  const int width = is_padded ? field[3] - '0' : 0;
+  return fmt::format("{}{:0{}}{}", pattern.substr(0, open), number, width,
+                     pattern.substr(close + 1));
 }
 
 void Builder::claim_name(const std::string& name) {
