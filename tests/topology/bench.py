@@ -1,5 +1,6 @@
 """bench.py - a program under test and a scratch folder, for the tests of commands."""
 
+import functools
 import pathlib
 import subprocess
 import sys
@@ -22,18 +23,26 @@ class Bench:
                               stderr=subprocess.PIPE, text=True, check=False, timeout=120)
 
 
+def held(number, promise, check):
+    """Prints the TAP line of one check; returns whether it holds."""
+    try:
+        check()
+    except (AssertionError, ValueError, LookupError, OSError,
+            subprocess.SubprocessError) as failure:
+        print(f"not ok {number} - {promise}")
+        print("\n".join(f"# {line}" for line in str(failure).splitlines()))
+        return False
+    print(f"ok {number} - {promise}")
+    return True
+
+
 def run_checks(checks, program):
     """Every check gets a Bench of its own; prints TAP; the exit status says whether all passed."""
-    failed = 0
+    results = []
     print(f"1..{len(checks)}")
     for number, check in enumerate(checks, 1):
-        name = check.__name__.replace("_", " ")
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                check(Bench(program, folder))
-                print(f"ok {number} - {name}")
-            except (AssertionError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("\n".join(f"# {line}" for line in str(error).splitlines()))
-    sys.exit(1 if failed else 0)
+            bench = Bench(program, folder)
+            promise = check.__name__.replace("_", " ")
+            results.append(held(number, promise, functools.partial(check, bench)))
+    sys.exit(0 if all(results) else 1)

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from bench import held
+
 PROGRAMS = ("ibsim", "opensm", "ibnetdiscover")
 LIBRARY = "umad2sim/libumad2sim.so"
 TIMEOUT_S = 60
@@ -191,18 +193,6 @@ def main(program, spec):
         results = [held(number, promise, lambda: check(loop))
                    for number, (promise, check) in enumerate(CHECKS, 1)]
     return 0 if all(results) else 1
-
-
-def held(number, promise, check):
-    """Prints the TAP line of one check; returns whether it holds."""
-    try:
-        check()
-    except (AssertionError, OSError, subprocess.SubprocessError) as failure:
-        print(f"not ok {number} - {promise}")
-        print("\n".join(f"# {line}" for line in str(failure).splitlines()))
-        return False
-    print(f"ok {number} - {promise}")
-    return True
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 import webdriver
+from bench import held
 
 MAX_BYTES = 3 << 20
 DEEP = 0.12  # How far along a line it is clicked: near its switch, where lines lie apart.
@@ -206,18 +207,6 @@ CHECKS = (
     ("no errors, and nothing was fetched", is_silent),
 )
 LARGE = f"512 NICs: below {MAX_BYTES >> 20} MiB, clicks and traffics work"
-
-
-def held(number, promise, check):
-    """Prints the TAP line of one check; returns whether it holds."""
-    try:
-        check()
-    except (AssertionError, OSError, subprocess.TimeoutExpired) as failure:
-        print(f"not ok {number} - {promise}")
-        print("\n".join(f"# {line}" for line in str(failure).splitlines()))
-        return False
-    print(f"ok {number} - {promise}")
-    return True
 
 
 def main(program, configs):

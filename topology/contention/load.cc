@@ -69,4 +69,16 @@ RoundLoad load_of(const Fabric& fabric, const Condition& condition, const Routed
   return load;
 }
 
+double most_of(std::span<const RoundLoad> rounds) {
+  double most = 0;
+  for (const RoundLoad& round : rounds) most = std::max(most, round.between_switches);
+  return most;
+}
+
+std::uint32_t occupied_of(std::span<const RoundLoad> rounds) {
+  std::uint32_t count = 0;
+  for (const RoundLoad& round : rounds) count += round.occupied * round.repeats;
+  return count;
+}
+
 }  // namespace accl::topology

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -69,6 +70,11 @@ struct RoundLoad {
   std::uint32_t repeats = 1;
   double chunks = 0;  // In the largest message.
 };
+
+// Over all rounds: the most messages on one link between switches, and the messages on cables that
+// other jobs occupy.
+double most_of(std::span<const RoundLoad> rounds);
+std::uint32_t occupied_of(std::span<const RoundLoad> rounds);
 
 RoundLoad load_of(const Fabric& fabric, const Condition& condition, const RoutedRound& round);
 

@@ -83,18 +83,6 @@ Mapping map_problem(const Problem& problem, std::uint64_t moves) {
 
 }  // namespace
 
-double Mapping::most() const {
-  double most = 0;
-  for (const RoundLoad& round : rounds) most = std::max(most, round.between_switches);
-  return most;
-}
-
-std::uint32_t Mapping::occupied() const {
-  std::uint32_t count = 0;
-  for (const RoundLoad& round : rounds) count += round.occupied * round.repeats;
-  return count;
-}
-
 double Mapping::burden() const {
   double burden = 0;
   for (const RoundLoad& round : rounds) {

@@ -24,8 +24,8 @@ struct Mapping {
   std::string method;             // "closed form", "ring x exchanges", "search".
   std::vector<RoundLoad> rounds;  // Of the plan, as counted.
 
-  double most() const;             // Messages on one link between switches in any round.
-  std::uint32_t occupied() const;  // Messages on cables of other jobs, all rounds.
+  double most() const { return most_of(rounds); }
+  std::uint32_t occupied() const { return occupied_of(rounds); }
   // Of all steps: the largest message times the messages on the hottest cable; chunks.
   double burden() const;
   bool is_contention_free() const { return most() <= 1 && occupied() == 0; }

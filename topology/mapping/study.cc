@@ -72,18 +72,6 @@ Shape shape_for(const Fabric& fabric, const std::string& algorithm, std::uint32_
 
 }  // namespace
 
-double Study::most() const {
-  double most = 0;
-  for (const RoundLoad& round : rounds) most = std::max(most, round.between_switches);
-  return most;
-}
-
-std::uint32_t Study::occupied() const {
-  std::uint32_t count = 0;
-  for (const RoundLoad& round : rounds) count += round.occupied * round.repeats;
-  return count;
-}
-
 double Study::bus_bandwidth(std::uint64_t bytes) const {
   const double n = seats.size();
   return seconds > 0 ? 2 * (n - 1) / n * static_cast<double>(bytes) / seconds : 0;

@@ -31,8 +31,8 @@ struct Study {
   double alone_seconds = 0;  // If no cable between switches were shared.
 
   double slowdown() const { return alone_seconds > 0 ? seconds / alone_seconds : 1; }
-  double most() const;
-  std::uint32_t occupied() const;  // Messages on cables of other jobs, all steps.
+  double most() const { return most_of(rounds); }
+  std::uint32_t occupied() const { return occupied_of(rounds); }
   bool is_counted() const { return seats.size() > 0; }
   // 2 (n-1)/n of the vector over the time, as nccl-tests counts; bytes per second.
   double bus_bandwidth(std::uint64_t bytes) const;
