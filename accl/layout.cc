@@ -9,11 +9,11 @@ std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-Layout Layout::whole(std::size_t elements, std::uint32_t chunks, std::size_t slice_elements) {
+Layout Layout::whole(std::size_t elements, std::uint32_t chunks, std::size_t piece_elements) {
   Layout layout;
   layout.chunks_ = chunks;
   layout.elements_ = elements;
-  layout.slice_ = std::max<std::size_t>(1, std::min(elements, slice_elements));
+  layout.slice_ = std::max<std::size_t>(1, std::min(elements, piece_elements * chunks));
   layout.slices_ = static_cast<std::uint32_t>(divide_up(elements, layout.slice_));
   layout.largest_piece_ = divide_up(layout.slice_, chunks);
   return layout;

@@ -25,8 +25,8 @@ struct Range {
 
 class Layout {
  public:
-  // A vector of `elements`; slices of `slice_elements`.
-  static Layout whole(std::size_t elements, std::uint32_t chunks, std::size_t slice_elements);
+  // A vector of `elements`; slices whose chunks have at most `piece_elements` each.
+  static Layout whole(std::size_t elements, std::uint32_t chunks, std::size_t piece_elements);
 
   // Blocks of `elements` each, block of rank r at r * elements; `order` maps position to rank and
   // must outlive the layout (empty: the same).

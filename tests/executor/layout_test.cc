@@ -33,6 +33,14 @@ TEST(Whole, CoversEveryElementOnce) {
   }
 }
 
+// A message of hd is half of the chunks: its slice must be as many chunks long as the plan has.
+TEST(Whole, SlicesAreAsLongAsAllTheirPieces) {
+  const Layout layout = Layout::whole(6400, 64, 50);
+  EXPECT_EQ(layout.slices(), 2u);
+  EXPECT_EQ(layout.largest_piece(), 50u);
+  EXPECT_EQ(layout.piece(0, 1).begin, 3200u);
+}
+
 TEST(Blocks, CoverEveryElementOnceUnderAnyOrder) {
   const std::vector<Rank> order{Rank{2}, Rank{0}, Rank{1}};
   for (const std::size_t elements : {1u, 5u, 100u}) {
