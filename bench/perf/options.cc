@@ -229,6 +229,8 @@ void add_work_flags(CLI::App& app, Options& options) {
         constexpr std::string_view names[] = {"core", "none"};
         options.bind = choice("--bind", text, names) == 0;
       });
+  add(app, "--in-place", "0: measure out of place only (1)", "0|1",
+      switch_into(options.in_place, "--in-place"));
   add(app, "--device", "host; cuda does not exist yet (host)", "host|cuda",
       [](const std::string& text) {
         constexpr std::string_view names[] = {"host", "cuda"};

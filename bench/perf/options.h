@@ -59,6 +59,7 @@ struct Options {
   std::string tune_path;  // Empty: the rules go to stdout.
   bool peers = false;
   bool limits = true;
+  bool in_place = true;  // Measured too, where the collective has it.
 
   // As typed, for the JSON file.
   std::vector<std::string> arguments;

@@ -139,7 +139,7 @@ class Run {
   void measure(std::uint32_t number, Row& row) {
     row.out_of_place =
         peers_.empty() ? conductor_.measure(number, false) : measure_beside_peers(number, row);
-    if (has_in_place(cases_[number].collective)) {
+    if (options_.in_place && has_in_place(cases_[number].collective)) {
       row.in_place = conductor_.measure(number, true);
     }
   }
