@@ -10,6 +10,7 @@
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
+#include "accl/base/log.h"
 #include "accl/base/units.h"
 #include "transport/fault/fault.h"
 #include "transport/shm/shm.h"
@@ -30,6 +31,17 @@ std::size_t usable_cores() {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
   return static_cast<std::size_t>(CPU_COUNT(&cores));
+}
+
+bool has_more_ranks_than_cores(const Session& session) {
+  const auto members = session.members();
+  const std::uint64_t kernel = members[index(session.self())].kernel_id;
+  const auto ranks = static_cast<std::size_t>(
+      std::ranges::count(members, kernel, [](const Member& member) { return member.kernel_id; }));
+  const std::size_t cores = usable_cores();
+  log(LogLevel::info, "{} ranks of this machine share {} cores: waiting {}", ranks, cores,
+      ranks > cores ? "yields and sleeps" : "spins");
+  return ranks > cores;
 }
 
 // A peer's greeting is awaited where a verdict ends the wait: the peer may be well and itself in
@@ -70,11 +82,7 @@ void reporting(Rank peer, Watch& watch, Body&& body) {
 Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
                          const ConnectionOptions& options)
     : session_(session), ranks_(std::move(ranks)), self_(self), options_(options) {
-  const auto members = session_.members();
-  const std::uint64_t host = members[index(session_.self())].host_id;
-  const auto here =
-      std::ranges::count_if(members, [&](const Member& m) { return m.host_id == host; });
-  is_crowded_ = static_cast<std::size_t>(here) > usable_cores();
+  is_crowded_ = has_more_ranks_than_cores(session_);
   if (!options_.fault.empty()) static_cast<void>(parse_fault(options_.fault));
   peers_.resize(ranks_.size());
   endpoints_.resize(ranks_.size());
@@ -86,7 +94,7 @@ Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
     if (is_local(Rank{r})) continue;
     fail(ErrorKind::invalid_argument,
          "transport shm cannot reach rank {} on host {}; use --transport auto, tcp or ucx", r,
-         members[index(ranks_[r])].host);
+         session_.members()[index(ranks_[r])].host);
   }
 }
 

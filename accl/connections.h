@@ -40,7 +40,9 @@ class Connections {
   // What selection goes by before any connection is open, alike on all ranks: the transport that
   // was asked for; for "auto" shm on one host, tcp where no two ranks share one, else "shm+tcp".
   std::string expected() const;
-  bool is_crowded() const { return is_crowded_; }  // This host has more ranks than cores for them.
+  // This machine has more ranks than cores for them: those of all its containers and network
+  // namespaces, since they share the cores.
+  bool is_crowded() const { return is_crowded_; }
 
   void poll() {
     if (push_ != nullptr) push_->poll();

@@ -43,6 +43,8 @@ std::string host_name() {
 
 std::uint64_t host_id() { return place_id("/proc/self/ns/net"); }
 
+std::uint64_t kernel_id() { return hash_text(boot_id()); }
+
 std::uint64_t pid_space() { return place_id("/proc/self/ns/pid"); }
 
 Process look_up_process(long pid) {

@@ -15,6 +15,10 @@ std::string host_name();
 // same kernel, same network namespace. ACCL_HOST_ID, where set, takes the place of all that.
 std::uint64_t host_id();
 
+// Equal for processes that share cores: same boot of the same kernel. ACCL_HOST_ID has no say in
+// it, for the cores stay the same ones.
+std::uint64_t kernel_id();
+
 // Equal for processes that see each other under the same pids.
 std::uint64_t pid_space();
 

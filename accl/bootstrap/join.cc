@@ -46,6 +46,7 @@ Contact describe_self(Rank rank) {
   contact.member.rank = rank;
   contact.member.host = host_name();
   contact.member.host_id = host_id();
+  contact.member.kernel_id = kernel_id();
   contact.member.pid_space = pid_space();
   contact.member.pid = getpid();
   return contact;

@@ -16,7 +16,7 @@ constexpr std::size_t ranks_listed = 8;
 void write(Writer& writer, const Contact& contact) {
   const Member& member = contact.member;
   writer.number(index(member.rank)).text(member.host);
-  writer.number(member.host_id).number(member.pid_space);
+  writer.number(member.host_id).number(member.kernel_id).number(member.pid_space);
   writer.number(static_cast<std::uint32_t>(member.pid));
   contact.address.write(writer);
   writer.text(contact.unix_name);
@@ -28,6 +28,7 @@ std::optional<Contact> read_contact(Reader& reader) {
   member.rank = Rank{reader.number<std::uint32_t>()};
   member.host = reader.text();
   member.host_id = reader.number<std::uint64_t>();
+  member.kernel_id = reader.number<std::uint64_t>();
   member.pid_space = reader.number<std::uint64_t>();
   member.pid = static_cast<std::int32_t>(reader.number<std::uint32_t>());
   const std::optional<Address> address = Address::read(reader);

@@ -30,6 +30,8 @@ struct Member {
   std::uint64_t
       host_id{};  // Equal where shared memory and unix sockets reach (boot id, network
                   // namespace; ACCL_HOST_ID overrides it, so tests can play several hosts).
+  std::uint64_t kernel_id{};  // Equal where cores are shared: same boot of the same kernel, in
+                              // whatever container or network namespace, and whatever a test plays.
   std::uint64_t pid_space{};  // Equal where pid numbers mean the same.
   std::int32_t pid{};
   std::string address;  // "host:port" of its listener, for messages.

@@ -1,5 +1,7 @@
 // gloo.cc - a rank of Gloo over TCP for accl-perf --peers: sums of float.
-// Usage: accl-peer-gloo SOCKET RANK SIZE FOLDER; ranks find each other through files in FOLDER.
+// Usage: accl-peer-gloo SOCKET RANK SIZE FOLDER [WHERE]; ranks find each other through files in
+// FOLDER. WHERE is the address or the interface whose address this rank listens at and is reached
+// at: 127.0.0.1, or another one where ranks are on several hosts.
 #include <fmt/format.h>
 #include <gloo/allgather.h>
 #include <gloo/allreduce.h>
@@ -14,6 +16,7 @@
 #include <gloo/rendezvous/file_store.h>
 #include <gloo/scatter.h>
 #include <gloo/transport/tcp/device.h>
+#include <net/if.h>
 
 #include <exception>
 #include <memory>
@@ -33,12 +36,18 @@ void sum(void* target, const void* a, const void* b, std::size_t count) {
   gloo::sum<float>(target, a, b, count);
 }
 
+gloo::transport::tcp::attr place_of(const std::string& where) {
+  gloo::transport::tcp::attr place;
+  (::if_nametoindex(where.c_str()) != 0 ? place.iface : place.hostname) = where;
+  return place;
+}
+
 class Gloo final : public accl::peers::Library {
  public:
-  Gloo(int rank, int size, const std::string& folder) {
+  Gloo(int rank, int size, const std::string& folder, const std::string& where) {
     auto context = std::make_shared<gloo::rendezvous::Context>(rank, size);
     gloo::rendezvous::FileStore store(folder);
-    auto device = gloo::transport::tcp::CreateDevice(gloo::transport::tcp::attr("127.0.0.1"));
+    auto device = gloo::transport::tcp::CreateDevice(place_of(where));
     context->connectFullMesh(store, device);
     context_ = context;
   }
@@ -143,12 +152,16 @@ class Gloo final : public accl::peers::Library {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    fmt::print(stderr, "{}: accl-perf --peers starts this program\n", argv[0]);
+  if (argc != 5 && argc != 6) {
+    fmt::print(stderr,
+               "usage: {} SOCKET RANK SIZE FOLDER [ADDRESS or INTERFACE]\n"
+               "accl-perf --peers starts this program and listens at SOCKET\n",
+               argv[0]);
     return 2;
   }
   try {
-    Gloo gloo(std::stoi(argv[2]), std::stoi(argv[3]), argv[4]);
+    const std::string where = argc == 6 ? argv[5] : "127.0.0.1";
+    Gloo gloo(std::stoi(argv[2]), std::stoi(argv[3]), argv[4], where);
     accl::peers::serve(gloo, argv[1]);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}: {}\n", argv[0], error.what());

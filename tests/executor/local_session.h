@@ -75,6 +75,7 @@ class LocalSession final : public Session {
       member.rank = Rank{r};
       member.host = fmt::format("host{}", hosts[r]);
       member.host_id = static_cast<std::uint64_t>(hosts[r]) + 1;
+      member.kernel_id = 1;  // Threads share cores, whatever hosts they play.
       member.pid = ::getpid();
       members_.push_back(member);
     }

@@ -82,7 +82,13 @@ TEST(Table, IterationsAreSummedUpOverTheSlowestRank) {
   EXPECT_DOUBLE_EQ(iteration_statistics(measured(10), 1).min_us, 12);
 }
 
-const Member members[] = {{Rank{0}, "here", 1, 1, 4711, "here:1"}};
+const Member members[] = {{.rank = Rank{0},
+                           .host = "here",
+                           .host_id = 1,
+                           .kernel_id = 1,
+                           .pid_space = 1,
+                           .pid = 4711,
+                           .address = "here:1"}};
 
 TEST(Report, HasTheKeysOfNcclTestsAndOurs) {
   const Scratch scratch;
