@@ -21,10 +21,11 @@
 namespace accl::perf {
 namespace {
 
-constexpr std::uint32_t slices[] = {64 << 10, 128 << 10, 256 << 10, 0};  // 0: the transport's most.
+constexpr std::uint32_t slices[] = {32 << 10, 64 << 10, 128 << 10, 256 << 10,
+                                    0};  // 0: the transport's most.
 constexpr std::uint32_t in_flights[] = {1, 2, 4};
 // Up to here a vector is one slice whatever the choice, so one choice of an algorithm is enough.
-constexpr std::uint64_t one_slice_bytes = 64 << 10;
+constexpr std::uint64_t one_slice_bytes = 32 << 10;
 
 // A machine's speed drifts by more than choices differ, so each is measured several times, minutes
 // apart, and its best time counts.
