@@ -116,6 +116,7 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
 Sending sending_of(const Study& study) {
   Sending sending = sending_of(study.algorithm);
   sending.qps = study.options.qps;
+  sending.seen = study.options.seen;
   return sending;
 }
 
@@ -216,9 +217,11 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
   const auto nics = static_cast<std::uint32_t>(condition.nics.size());
   if (nics < 2 || nics % fabric.planes != 0) return list;  // No network to compare with.
   const Fabric rival = rival_of(fabric, nics);
+  StudyOptions unseen = options;
+  unseen.seen = nullptr;
   for (const Baseline& baseline : std::span(baselines).first(rival_baselines)) {
     if (fabric.planes > 1 && std::string_view(baseline.algorithm) == "ring") continue;
-    list.push_back(try_baseline(rival, whole(rival), baseline, options));
+    list.push_back(try_baseline(rival, whole(rival), baseline, unseen));
     list.back().on_rival = true;
   }
   return list;

@@ -13,7 +13,8 @@ namespace accl::topology {
 struct StudyOptions {
   std::uint64_t bytes = 256 << 20;  // Of the whole vector.
   std::uint32_t qps = 1;
-  std::uint64_t seed = 1;  // Of shuffled orders and of the switches' hash.
+  std::uint64_t seed = 1;           // Of shuffled orders and of the switches' hash.
+  const SeenPaths* seen = nullptr;  // Of the fabric; the rival has none. Outlives the studies.
 };
 
 struct Study {

@@ -26,6 +26,7 @@ struct Options {
   std::string order;
   std::string first;
   std::string bytes = "256M";
+  std::string paths;
   bool json = false;
   bool cables = false;
 };
@@ -246,6 +247,11 @@ int explain_all(const Cluster& cluster, const Options& options) {
 int run(Options options) {
   options.study.bytes = vector_bytes(options.bytes);
   const Cluster cluster = load_cluster(options.cluster);
+  SeenPaths seen;
+  if (!options.paths.empty()) {
+    seen = SeenPaths::load(cluster.fabric, cluster.condition, options.paths);
+    options.study.seen = &seen;
+  }
   if (options.order.empty()) return explain_all(cluster, options);
   const Study one = study_of(cluster, options);
   if (options.json) {
@@ -275,6 +281,9 @@ Command explain_command(CLI::App& app) {
                           "hdrm, sorted, shuffled or a rankmap.json (all, with the rival network)");
   command->add_option("--first", options->first, "Which distance of halving-doubling comes first")
       ->check(CLI::IsMember({"near", "far"}));
+  command->add_option(
+      "--paths", options->paths,
+      "Paths that were seen, instead of those we expect: NIC NIC SWITCH..., a line");
   command->add_option("--bytes", options->bytes, "Of the whole vector (256M)");
   command->add_option("--qps", options->study.qps, "Connections a message is split over (1)")
       ->check(CLI::Range(1, 64));
