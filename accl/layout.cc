@@ -51,7 +51,8 @@ Range Layout::piece_of_block(std::uint32_t chunk, std::uint32_t slice) const {
   const std::uint32_t position = chunk / chunks_;
   const std::size_t rank = order_.empty() ? position : index(order_[position]);
   const bool own_sizes = !counts_.empty();
-  const Range of_block = part(own_sizes ? counts_[rank] : elements_, chunks_, chunk % chunks_);
+  const Range of_block =
+      near_equal(own_sizes ? counts_[rank] : elements_, chunks_, chunk % chunks_);
   const std::size_t block = own_sizes ? offsets_[rank] : rank * elements_;
   const std::size_t begin = std::min(slice * slice_, of_block.count);
   return {block + of_block.begin + begin, std::min(slice_, of_block.count - begin)};

@@ -5,7 +5,7 @@
 //           slices, each slice into near-equal chunks, so a slice is contiguous.
 //   blocks  the rest: one block per rank at a given place, each cut into near-equal chunks, each
 //           chunk into pieces; slice s is piece s of every chunk.
-// Near-equal: the first (length % parts) parts are one element longer.
+// Near-equal: as accl/base/near_equal.h cuts.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,10 @@
 #include <span>
 
 #include "accl/base/ids.h"
+#include "accl/base/near_equal.h"
 #include "algorithms/plan.h"
 
 namespace accl {
-
-// Elements [begin, begin + count) of a buffer.
-struct Range {
-  std::size_t begin = 0;
-  std::size_t count = 0;
-};
 
 class Layout {
  public:
@@ -50,16 +45,10 @@ class Layout {
   std::size_t largest_piece() const { return largest_piece_; }
 
  private:
-  static Range part(std::size_t elements, std::uint32_t parts, std::uint32_t i) {
-    if (parts == 1) return {0, elements};
-    const std::size_t each = elements / parts;
-    const std::size_t longer = elements % parts;
-    return {i * each + (i < longer ? i : longer), each + (i < longer ? 1 : 0)};
-  }
   Range piece_of_whole(std::uint32_t chunk, std::uint32_t slice) const {
     const std::size_t begin = slice * slice_;
     const std::size_t left = elements_ - begin;
-    const Range range = part(left < slice_ ? left : slice_, chunks_, chunk);
+    const Range range = near_equal(left < slice_ ? left : slice_, chunks_, chunk);
     return {begin + range.begin, range.count};
   }
   Range piece_of_block(std::uint32_t chunk, std::uint32_t slice) const;

@@ -5,6 +5,18 @@
 #include "accl/base/error.h"
 
 namespace accl::topology {
+namespace {
+
+// As it was seen, or as the fabric would choose. False where there is no path.
+bool append_path(const Routes& routes, const Sending& sending, const Flow& flow,
+                 std::vector<LinkId>& links) {
+  if (sending.seen == nullptr) return routes.append_path(flow, links);
+  const std::span<const LinkId> seen = sending.seen->find(flow.from, flow.to);
+  links.insert(links.end(), seen.begin(), seen.end());
+  return !seen.empty() || routes.append_path(flow, links);
+}
+
+}  // namespace
 
 std::optional<std::uint32_t> Seats::lane(Position from, Position to) const {
   if (lanes.empty()) return std::nullopt;
@@ -26,7 +38,7 @@ RoutedRound route_round(const Fabric& fabric, const Routes& routes, const Seats&
       Flow flow{.from = from, .to = to, .lane = std::nullopt, .label = qp};
       flow.lane = seats.lane(message.from, message.to);
       const auto first = static_cast<std::uint32_t>(routed.links.size());
-      if (!routes.append_path(flow, routed.links)) {
+      if (!append_path(routes, sending, flow, routed.links)) {
         fail(ErrorKind::invalid_argument,
              "there is no path from {} to {}: they are in planes of their own or cut off; use "
              "--algo twolevel for planes, or leave dead hosts out",

@@ -10,6 +10,7 @@
 
 #include "topology/contention/traffic.h"
 #include "topology/fabric/routes.h"
+#include "topology/fabric/seen_paths.h"
 
 namespace accl::topology {
 
@@ -30,8 +31,9 @@ struct Seats {
 
 // How a message becomes flows.
 struct Sending {
-  std::uint32_t qps = 1;       // Flows that share a message evenly, each hashed on its own.
-  bool inside_servers = true;  // Over their NICs, as EFlops does; else they cross no cable.
+  std::uint32_t qps = 1;            // Flows that share a message evenly, each hashed on its own.
+  bool inside_servers = true;       // Over their NICs, as EFlops does; else they cross no cable.
+  const SeenPaths* seen = nullptr;  // Of this fabric: asked first, all QPs of a pair go there.
 };
 
 // One message (or a QP's part of it) on its way.

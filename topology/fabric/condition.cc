@@ -1,7 +1,5 @@
 #include "topology/fabric/condition.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -9,11 +7,10 @@
 
 #include "accl/base/error.h"
 #include "accl/base/text_file.h"
+#include "topology/fabric/lines.h"
 
 namespace accl::topology {
 namespace {
-
-constexpr std::size_t max_list_bytes = 16 << 20;
 
 // What a name stands for.
 struct Named {
@@ -64,32 +61,12 @@ class Directory {
 
 using Take = std::function<bool(const Named&)>;  // False: not the kind that is wanted.
 
-// As people can read it: what cannot be printed is shown as '?'.
-std::string printable(std::string_view name) {
-  std::string text(name.substr(0, 80));
-  for (char& c : text) c = c < ' ' || c > '~' ? '?' : c;
-  return text;
-}
-
-std::string trimmed(std::string_view line) {
-  line = line.substr(0, line.find('#'));
-  const std::size_t first = line.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  const std::size_t last = line.find_last_not_of(" \t\r");
-  return std::string(line.substr(first, last - first + 1));
-}
-
 // A name per line; a second word ("slots=4", as host lists have) is refused.
 void read_names(const Fabric& fabric, std::string_view text, const std::string& path,
                 const Take& take) {
   const Directory directory(fabric);
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // The mark of UTF-8.
-  for (int line = 1; !text.empty(); ++line) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string name = trimmed(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (name.empty()) continue;
-    const Named* const named = directory.find(name);
+  for_each_line(text, [&](int line, std::string_view name) {
+    const Named* const named = directory.find(std::string(name));
     if (named == nullptr) {
       fail(ErrorKind::invalid_argument,
            "{}:{}: '{}' is no server, NIC, switch, port or cable of {}; one name a line, such as "
@@ -97,10 +74,10 @@ void read_names(const Fabric& fabric, std::string_view text, const std::string& 
            path, line, printable(name), fabric.name, fabric.servers.front().name,
            fabric.switches.front().name, label_of(CableId{0}));
     }
-    if (take(*named)) continue;
+    if (take(*named)) return;
     fail(ErrorKind::invalid_argument,
          "{}:{}: '{}' is neither server nor NIC; name those that take part", path, line, name);
-  }
+  });
 }
 
 // NICs whose cable is dead take no part.

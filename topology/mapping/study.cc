@@ -90,17 +90,17 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
          shape.size, shape.width);
   }
   const Routes routes(fabric, condition, options.seed);
-  Sending sending = sending_of(algorithm);
-  sending.qps = options.qps;
   Study result{.order = {},
                .algorithm = algorithm,
                .first = first,
                .fabric = fabric.name,
                .note = {},
                .options = options,
+               .shape = shape,
                .seats = seats,
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
+  const Sending sending = sending_of(result);
   const double chunk_bytes = static_cast<double>(options.bytes) / result.traffic.chunks;
   for (const Round& round : result.traffic.rounds) {
     const RoutedRound routed = route_round(fabric, routes, seats, round, sending);
@@ -111,6 +111,13 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
     result.alone_seconds += time.alone_seconds * round.repeats;
   }
   return result;
+}
+
+Sending sending_of(const Study& study) {
+  Sending sending = sending_of(study.algorithm);
+  sending.qps = study.options.qps;
+  sending.seen = study.options.seen;
+  return sending;
 }
 
 Seats sorted_seats(const Condition& condition) {
@@ -210,9 +217,11 @@ std::vector<Study> studies(const Fabric& fabric, const Condition& condition, con
   const auto nics = static_cast<std::uint32_t>(condition.nics.size());
   if (nics < 2 || nics % fabric.planes != 0) return list;  // No network to compare with.
   const Fabric rival = rival_of(fabric, nics);
+  StudyOptions unseen = options;
+  unseen.seen = nullptr;
   for (const Baseline& baseline : std::span(baselines).first(rival_baselines)) {
     if (fabric.planes > 1 && std::string_view(baseline.algorithm) == "ring") continue;
-    list.push_back(try_baseline(rival, whole(rival), baseline, options));
+    list.push_back(try_baseline(rival, whole(rival), baseline, unseen));
     list.back().on_rival = true;
   }
   return list;

@@ -13,7 +13,8 @@ namespace accl::topology {
 struct StudyOptions {
   std::uint64_t bytes = 256 << 20;  // Of the whole vector.
   std::uint32_t qps = 1;
-  std::uint64_t seed = 1;  // Of shuffled orders and of the switches' hash.
+  std::uint64_t seed = 1;           // Of shuffled orders and of the switches' hash.
+  const SeenPaths* seen = nullptr;  // Of the fabric; the rival has none. Outlives the studies.
 };
 
 struct Study {
@@ -24,6 +25,7 @@ struct Study {
   std::string note;       // How it was made, or why there are no figures.
   bool on_rival = false;  // On rival_of() the fabric, with all NICs that take part.
   StudyOptions options;
+  Shape shape;
   Seats seats;
   Traffic traffic;
   std::vector<RoundLoad> rounds;
@@ -42,6 +44,9 @@ struct Study {
 // not serve so many ranks, and for plans too large to count.
 Study study(const Fabric& fabric, const Condition& condition, const std::string& algorithm,
             First first, const Seats& seats, const StudyOptions& options);
+
+// How its messages go over its fabric.
+Sending sending_of(const Study& study);
 
 // Position k at the k-th NIC that takes part, nothing pinned: in the order of servers, as host
 // files list them; switch by switch; by turns from both layers (a ring at its best); or shuffled by

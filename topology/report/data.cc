@@ -133,8 +133,7 @@ Json senders_of(const Fabric& fabric, const RoutedRound& round) {
 // shared links].
 void add_rounds(const Network& network, const Study& study, Json& json) {
   const Routes routes(network.fabric, network.condition, study.options.seed);
-  Sending sending = sending_of(study.algorithm);
-  sending.qps = study.options.qps;
+  const Sending sending = sending_of(study);
   const std::size_t count = std::min(study.rounds.size(), most_report_rounds);
   LoadTable table;
   Json rounds = Json::array();

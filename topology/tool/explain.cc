@@ -8,6 +8,7 @@
 
 #include "accl/base/error.h"
 #include "accl/base/units.h"
+#include "topology/contention/volume.h"
 #include "topology/mapping/rank_map.h"
 #include "topology/mapping/study.h"
 #include "topology/tool/cluster.h"
@@ -25,7 +26,9 @@ struct Options {
   std::string order;
   std::string first;
   std::string bytes = "256M";
+  std::string paths;
   bool json = false;
+  bool cables = false;
 };
 
 First first_of(const Options& options) { return options.first == "far" ? First::far : First::near; }
@@ -153,10 +156,8 @@ std::string print_picture(const Cluster& cluster, const Study& study, const Opti
   if (study.rounds.empty()) return {};
   const Routes routes(cluster.fabric, cluster.condition, options.study.seed);
   const std::size_t round = hottest_round(study);
-  Sending sending = sending_of(study.algorithm);
-  sending.qps = study.options.qps;
-  const RoutedRound routed =
-      route_round(cluster.fabric, routes, study.seats, study.traffic.rounds[round], sending);
+  const RoutedRound routed = route_round(cluster.fabric, routes, study.seats,
+                                         study.traffic.rounds[round], sending_of(study));
   const std::string picture = draw_round(cluster.fabric, routed);
   if (picture.empty()) return {};
   std::uint32_t step = 1;
@@ -175,6 +176,40 @@ Json json_of(const Study& study) {
   json["fabric"] = study.fabric;
   json["note"] = study.note;
   return json;
+}
+
+// What one call moves: over which cables, between which positions. Counted in float32, as accl-perf
+// sends unless told otherwise.
+void add_cables(const Cluster& cluster, const Study& study, Json& json) {
+  constexpr std::uint32_t element_bytes = 4;
+  const Fabric& fabric = cluster.fabric;
+  const auto name = [&](NodeId node) { return fabric.graph.node(node).name; };
+  const Algorithm& algorithm = *find_algorithm(Collective::allreduce, study.algorithm);
+  const std::vector<PairVolume> pairs =
+      volume_by_pair(algorithm, study.shape, study.options.bytes / element_bytes, element_bytes);
+  const Routes routes(fabric, cluster.condition, study.options.seed);
+  const Sending sending = sending_of(study);
+  const auto bytes = bytes_by_link(fabric, routes, study.seats, pairs, sending, element_bytes);
+  const auto most = most_by_link(fabric, routes, study.seats, study.traffic, sending);
+  json["nics"] = Json::array();
+  for (const NicId id : study.seats.nics) json["nics"].push_back(name(fabric.at(id).node));
+  json["cables"] = Json::array();
+  for (std::uint32_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] == 0) continue;
+    const Link& link = fabric.graph.link(LinkId{i});
+    json["cables"].push_back({{"cable", label_of(fabric.cable_of(LinkId{i}))},
+                              {"from", name(link.from)},
+                              {"to", name(link.to)},
+                              {"bytes", bytes[i]},
+                              {"most", most[i]}});
+  }
+  json["pairs"] = Json::array();
+  for (const PairVolume& pair : pairs) {
+    json["pairs"].push_back({{"from", index(pair.from)},
+                             {"to", index(pair.to)},
+                             {"bytes", pair.bytes},
+                             {"messages", pair.messages}});
+  }
 }
 
 // The same as `map` gives: a cable is shared, among our messages or with another job.
@@ -212,10 +247,17 @@ int explain_all(const Cluster& cluster, const Options& options) {
 int run(Options options) {
   options.study.bytes = vector_bytes(options.bytes);
   const Cluster cluster = load_cluster(options.cluster);
+  SeenPaths seen;
+  if (!options.paths.empty()) {
+    seen = SeenPaths::load(cluster.fabric, cluster.condition, options.paths);
+    options.study.seen = &seen;
+  }
   if (options.order.empty()) return explain_all(cluster, options);
   const Study one = study_of(cluster, options);
   if (options.json) {
-    fmt::print("{}\n", json_of(one).dump(1));
+    Json json = json_of(one);
+    if (options.cables) add_cables(cluster, one, json);
+    fmt::print("{}\n", json.dump(1));
   } else {
     const std::string text = print_head(one.seats.size(), options.study.bytes) +
                              print_row(one, options.study.bytes, one.seconds) +
@@ -234,15 +276,24 @@ Command explain_command(CLI::App& app) {
   options->cluster.add_spec(*command);
   options->cluster.add_lists(*command);
   command->add_option("--algo", options->map.algorithm, "The allreduce (hd, or twolevel)");
-  command->add_option("--order", options->order,
-                      "hdrm, sorted, shuffled or a rankmap.json (all, with the rival network)");
+  CLI::Option* const order =
+      command->add_option("--order", options->order,
+                          "hdrm, sorted, shuffled or a rankmap.json (all, with the rival network)");
   command->add_option("--first", options->first, "Which distance of halving-doubling comes first")
       ->check(CLI::IsMember({"near", "far"}));
+  command->add_option(
+      "--paths", options->paths,
+      "Paths that were seen, instead of those we expect: NIC NIC SWITCH..., a line");
   command->add_option("--bytes", options->bytes, "Of the whole vector (256M)");
   command->add_option("--qps", options->study.qps, "Connections a message is split over (1)")
       ->check(CLI::Range(1, 64));
   command->add_option("--seed", options->study.seed, "Of the switches' hash and of shuffles (1)");
-  command->add_flag("--json", options->json, "As JSON");
+  CLI::Option* const json = command->add_flag("--json", options->json, "As JSON");
+  command
+      ->add_flag("--cables", options->cables,
+                 "With --json and --order: bytes by cable and by pair of positions, in float32")
+      ->needs(json)
+      ->needs(order);
   return {command, [options] { return run(*options); }};
 }
 
