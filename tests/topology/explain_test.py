@@ -4,6 +4,7 @@ against counts made here by hand; and paths that were seen (--paths). Prints TAP
 import collections
 import csv
 import json
+import re
 import sys
 
 from bench import run_checks
@@ -277,13 +278,52 @@ def what_cannot_be_a_path_is_named_with_its_line(bench):
         assert (done.returncode == 2) == (path == "/nonexistent"), done
 
 
+LAB = SMALL + "gbps: 0.02\nlatency: {start_us: 350.5, hop_us: 600}\n"
+
+
+def rates_of_a_lab_are_counted_to_the_byte(bench):
+    """Halving-doubling moves 7/8 of the vector twice at 2.5e6 bytes a second; each of its 6 steps
+    starts once and crosses three cables, one switch to the other."""
+    spec = bench.file("lab.yaml", LAB)
+    for size in (4096, 1 << 20):
+        report = explain(bench, spec, "--order", "hdrm", "--bytes", size)
+        by_hand = 2 * 7 / 8 * size / 2.5e6 + 6 * (350.5e-6 + 3 * 600e-6)
+        assert abs(report["seconds"] - by_hand) < 1e-9, (report["seconds"], by_hand)
+        assert report["slowdown"] == 1
+        text = bench.run("explain", spec, "--order", "hdrm", "--bytes", size).stdout
+        rate = 2 * 7 / 8 * size / by_hand * 1e-9
+        assert f"{by_hand * 1e6:.1f}" in text and f" {rate:.2g} " in text, text
+    # A quarter of the rate between switches: that is what then counts.
+    slow = bench.file("slow.yaml", LAB.replace("0.02", "0.005\nnic_gbps: 0.02"))
+    report = explain(bench, slow, "--order", "hdrm", "--bytes", 1 << 20)
+    by_hand = 2 * 7 / 8 * (1 << 20) / 0.625e6 + 6 * (350.5e-6 + 3 * 600e-6)
+    assert abs(report["seconds"] - by_hand) < 1e-9, (report["seconds"], by_hand)
+
+
+def rates_of_a_lab_go_through_every_export_and_back(bench):
+    spec = bench.file("lab.yaml", LAB)
+    folder = bench.folder / "plan"
+    done = bench.run("plan", spec, "--out", folder)
+    assert done.returncode == 0 and not re.search(r"\b0(\.0+)? ?G", done.stdout), done
+    with open(folder / "cables.csv", encoding="utf-8") as sheet:
+        assert {row["gbps"] for row in csv.DictReader(sheet)} == {"0.02"}
+    for flag, name in (("--cables", "cables.csv"), ("--ibnetdiscover", "fabric.ibnet")):
+        done = bench.run("verify", spec, flag, folder / name)
+        assert done.returncode == 0 and "0 differences" in done.stdout, done
+    fast = bench.file("fast.yaml", LAB.replace("0.02", "0.04"))
+    done = bench.run("verify", fast, "--cables", folder / "cables.csv")
+    assert done.returncode == 1, done
+    assert "runs at 0.02 Gb/s (0.02) and not at 0.04" in done.stdout, done
+
+
 CHECKS = (pairs_of_halving_doubling_and_ring_are_as_counted_by_hand,
           cables_of_a_map_are_as_counted_by_hand, nothing_is_lost_on_the_way_whatever_the_algorithm,
           keys_that_were_there_stay_and_more_come_only_when_asked_for,
           seen_paths_part_what_the_hash_has_together_and_the_other_way_round,
           seen_paths_hold_for_pinned_orders_and_all_cases_but_not_for_the_rival,
           a_seen_path_may_be_long_and_names_the_cable_where_there_are_two,
-          what_cannot_be_a_path_is_named_with_its_line)
+          what_cannot_be_a_path_is_named_with_its_line, rates_of_a_lab_are_counted_to_the_byte,
+          rates_of_a_lab_go_through_every_export_and_back)
 
 if __name__ == "__main__":
     run_checks(CHECKS, PROGRAM)

@@ -124,13 +124,19 @@ std::string name_of_algorithm(const Study& study) {
   return study.algorithm + (!has_first ? "" : study.first == First::near ? " near" : " far");
 }
 
+// Two decimals, or as many as a slow fabric needs.
+std::string print_rate(double gigabytes) {
+  return gigabytes < 1 ? fmt::format("{:.2g}", gigabytes) : fmt::format("{:.2f}", gigabytes);
+}
+
 std::string print_row(const Study& study, std::uint64_t bytes, double best) {
   const std::string name = name_of_algorithm(study);
   const std::string start = fmt::format("{:<14} {:<11} {:<13}", study.fabric, study.order, name);
   if (!study.is_counted()) return fmt::format("{} not counted: {}\n", start, study.note);
-  return fmt::format("{} {:>6} {:>9.2f} {:>11.1f} {:>8.2f} {:>7.2f}x  {}\n", start,
+  return fmt::format("{} {:>6} {:>9.2f} {:>11.1f} {:>8} {:>7.2f}x  {}\n", start,
                      study.traffic.round_count(), study.slowdown(), study.seconds * 1e6,
-                     study.bus_bandwidth(bytes) * 1e-9, study.seconds / best, print_steps(study));
+                     print_rate(study.bus_bandwidth(bytes) * 1e-9), study.seconds / best,
+                     print_steps(study));
 }
 
 std::string print_head(std::uint32_t ranks, std::uint64_t bytes) {
