@@ -19,6 +19,8 @@
 
 namespace accl {
 
+class TransportCounters;
+
 struct CommunicatorOptions {
   std::string algorithm = "auto";  // A name of the catalog for every call, or "auto".
   std::string transport = "auto";  // "auto", "shm", "tcp", "ucx".
@@ -26,6 +28,7 @@ struct CommunicatorOptions {
   std::vector<Rank> order;  // Position -> rank; empty: rank r sits at position r.
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
   std::optional<Choice> choice;  // For every call it fits, in place of the table's: for tuning.
+  std::shared_ptr<TransportCounters> counters;  // Counts what is sent, at the cost of some speed.
 };
 
 // One collective call. Counts are elements, with accl.h's meaning of buffers.
@@ -74,6 +77,9 @@ class Communicator {
 
   // Collective. Null for a negative colour.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+  // Collective. Another one of the same ranks, seated alike and with the same settings, that counts
+  // what this rank sends. It has connections of its own, so this one is as fast as before.
+  virtual std::unique_ptr<Communicator> counting(std::shared_ptr<TransportCounters> counters) = 0;
   virtual void abort() = 0;  // From any thread.
 
   // What a call of this size would use: "ring", "hd", ...

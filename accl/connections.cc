@@ -129,8 +129,11 @@ Geometry Connections::geometry() const {
 }
 
 std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> transport) const {
-  if (options_.fault.empty()) return transport;
-  return make_fault_transport(std::move(transport), parse_fault(options_.fault));
+  if (!options_.fault.empty()) {
+    transport = make_fault_transport(std::move(transport), parse_fault(options_.fault));
+  }
+  if (options_.counters == nullptr) return transport;
+  return make_trace_transport(std::move(transport), options_.counters);
 }
 
 Transport& Connections::transport_for(Rank peer) {
@@ -138,7 +141,7 @@ Transport& Connections::transport_for(Rank peer) {
   if (!is_network_only && is_local(peer)) {
     if (shm_ == nullptr) {
       shm_ = decorate(make_shm_transport(geometry()));
-      is_decorated_ = !options_.fault.empty();
+      is_decorated_ = !options_.fault.empty() || options_.counters != nullptr;
     }
     return *shm_;
   }

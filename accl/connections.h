@@ -10,6 +10,7 @@
 #include "accl/binding.h"
 #include "accl/bootstrap/session.h"
 #include "accl/bootstrap/watch.h"
+#include "transport/trace/trace.h"
 #include "transport/transport.h"
 
 namespace accl {
@@ -18,6 +19,8 @@ struct ConnectionOptions {
   std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx.
   std::string fault;               // transport/fault; empty: none.
   std::uint64_t topic = 0;         // Of the communicator in its session.
+  // Counts every message and its payload (transport/trace); null: nothing is counted.
+  std::shared_ptr<TransportCounters> counters{};
 };
 
 class Connections {

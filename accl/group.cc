@@ -71,7 +71,10 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       self_(rank_in(ranks_, session_->self())),
       watch_(session_->watch(topic, ranks_)),
       connections_(*session_, ranks_, self_,
-                   {.transport = options.transport, .fault = options.fault, .topic = topic}),
+                   {.transport = options.transport,
+                    .fault = options.fault,
+                    .topic = topic,
+                    .counters = options.counters}),
       expected_transport_(connections_.expected()),
       routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,
               table_of(*session_)),
@@ -251,8 +254,15 @@ std::unique_ptr<Communicator> Group::split(int color, int key) {
   for (const auto& [order_key, rank] : chosen) ranks.push_back(ranks_[index(rank)]);
   CommunicatorOptions options = options_;
   options.order.clear();  // It names the parent's ranks.
+  options.counters.reset();
   const std::uint64_t topic = mix(mix(topic_ + number) + static_cast<std::uint64_t>(color));
   return std::make_unique<Group>(session_, std::move(ranks), topic, options);
+}
+
+std::unique_ptr<Communicator> Group::counting(std::shared_ptr<TransportCounters> counters) {
+  CommunicatorOptions options = options_;
+  options.counters = std::move(counters);
+  return std::make_unique<Group>(session_, ranks_, mix(mix(topic_ + ++splits_)), options);
 }
 
 // --- Binding a call to memory -------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Group final : public Communicator {
   void run(const Call& call) override;
   std::unique_ptr<StartedCall> start(const Call& call) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
+  std::unique_ptr<Communicator> counting(std::shared_ptr<TransportCounters> counters) override;
   void abort() override { watch_->abort(); }
   std::string algorithm_for(const Call& call) const override;
   std::string transports() const override { return connections_.names(); }
@@ -96,8 +97,8 @@ class Group final : public Communicator {
   Idle idle_;
 
   std::mutex mutex_;
-  std::uint64_t calls_ = 0;  // Collectives begun.
-  std::uint32_t splits_ = 0;
+  std::uint64_t calls_ = 0;      // Collectives begun.
+  std::uint32_t splits_ = 0;     // And communicators that count.
   std::optional<Error> failed_;  // Given by every call from now on.
   Route* current_ = nullptr;     // Of the call in the executor.
   Straights straights_;

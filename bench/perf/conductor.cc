@@ -22,9 +22,10 @@ std::span<std::byte> bytes_of(T& value) {
   return std::as_writable_bytes(std::span(&value, 1));
 }
 
-std::vector<double> as_doubles(std::span<const std::byte> bytes) {
-  std::vector<double> values(bytes.size() / sizeof(double));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(double));
+template <class T>
+std::vector<T> as_values(std::span<const std::byte> bytes) {
+  std::vector<T> values(bytes.size() / sizeof(T));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
   return values;
 }
 
@@ -112,7 +113,7 @@ Measurement Conductor::block(std::uint32_t row, bool in_place, const Pace& pace)
   Measurement result;
   std::vector<double> means;
   for (const auto& answer : answers) {
-    std::vector<double> batches = as_doubles(answer);
+    std::vector<double> batches = as_values<double>(answer);
     for (double& batch : batches) batch *= 1e6;
     means.push_back(mean(batches, pace));
     result.by_rank_us.push_back(std::move(batches));
@@ -184,6 +185,19 @@ Measurement Conductor::measure(std::uint32_t row, bool in_place, unsigned blocks
   return result;
 }
 
+std::vector<Flow> Conductor::count(std::uint32_t row) {
+  Command command{Command::Kind::count, row, 0, 0, 0, 1, 1, seed_};
+  star_.broadcast(bytes_of(command));
+  const std::vector<Flow> mine = player_.count(command);
+  std::vector<Flow> all;
+  for (const auto& answer : star_.gather(std::as_bytes(std::span(mine)))) {
+    const std::vector<Flow> flows = as_values<Flow>(answer);
+    all.insert(all.end(), flows.begin(), flows.end());
+  }
+  std::ranges::sort(all, {}, [](const Flow& flow) { return std::pair(flow.from, flow.to); });
+  return all;
+}
+
 void Conductor::stop(std::uint32_t exit_code) {
   Command command;
   command.exit_code = exit_code;
@@ -198,6 +212,9 @@ int play(Star& star, Player& player) {
     if (command.kind == Command::Kind::time) {
       const std::vector<double> batches = player.time(command);
       static_cast<void>(star.gather(std::as_bytes(std::span(batches))));
+    } else if (command.kind == Command::Kind::count) {
+      const std::vector<Flow> flows = player.count(command);
+      static_cast<void>(star.gather(std::as_bytes(std::span(flows))));
     } else {
       Damage damage = player.check(command);
       static_cast<void>(star.gather(bytes_of(damage)));

@@ -48,6 +48,10 @@ class Conductor {
   Measurement measure(std::uint32_t row, bool in_place, unsigned blocks = 1,
                       const Between& between = {});
 
+  // What all ranks send in one iteration out of place; by sender, then receiver. For players that
+  // count.
+  std::vector<Flow> count(std::uint32_t row);
+
   // Ends the other ranks' play() with this exit code.
   void stop(std::uint32_t exit_code);
 

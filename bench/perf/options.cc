@@ -55,6 +55,7 @@ constexpr const char* examples = R"(Examples:
   accl-perf allreduce --ranks 2 --peers                 beside Open MPI, MPICH and Gloo as found
   accl-perf allreduce --ranks 4 --workload configs/workloads/resnet50.csv
   accl-perf allreduce --ranks 8 --algo hd --explain     prints the plan, runs nothing
+  accl-perf allreduce --ranks 4 --traffic -J out.json   counts what each rank sends to whom
   accl-perf allreduce --ranks 4 --tune my.table         then ACCL_SELECTION=my.table
   mpirun -np 4 accl-perf allreduce                      ranks from mpirun, srun or torchrun
 Exit code: 0 good, 1 wrong elements or a failed run, 2 bad usage or bad input.)";
@@ -208,6 +209,9 @@ void add_algorithm_flags(CLI::App& app, Options& options) {
   app.add_option("--fault", options.fault, "Inject a fault, to show that checks work: flip:3")
       ->type_name("KIND:K");
   app.add_flag("--explain", options.explain, "Print the plan: steps and bytes; run nothing");
+  app.add_flag("--traffic", options.traffic,
+               "Count the messages and payload bytes of one more call of each row; pair by pair "
+               "with -J");
 }
 
 void add_work_flags(CLI::App& app, Options& options) {
@@ -319,6 +323,11 @@ void check_modes(const Options& options) {
   }
   if (!options.workload_path.empty() && options.collective != Collective::allreduce) {
     fail(ErrorKind::invalid_argument, "--workload reports allreduces: use 'accl-perf allreduce'");
+  }
+  const bool is_countable = !options.tune && !options.explain && options.fault.empty();
+  if (options.traffic && !is_countable) {
+    fail(ErrorKind::invalid_argument,
+         "--traffic counts what a good run sends: leave out --tune, --explain and --fault");
   }
   if (options.tune && (!options.fault.empty() || !options.map_path.empty())) {
     fail(ErrorKind::invalid_argument,

@@ -55,6 +55,7 @@ struct Options {
   std::uint64_t align_bytes = 4096;
   bool bind = true;  // Ranks that we start to a core each, where there are as many.
   bool explain = false;
+  bool traffic = false;  // Count what each row sends, too.
   bool tune = false;
   std::string tune_path;  // Empty: the rules go to stdout.
   bool peers = false;

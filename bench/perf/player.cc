@@ -32,6 +32,8 @@ std::size_t widest(std::span<const Case> cases) {
 
 Player::Player(Communicator& communicator, const Options& options, std::span<const Case> cases)
     : communicator_(communicator),
+      counters_(options.traffic ? std::make_shared<TransportCounters>() : nullptr),
+      counting_(options.traffic ? communicator.counting(counters_) : nullptr),
       options_(options),
       cases_(cases),
       send_(options.buffers, largest(cases, communicator.size()), options.align_bytes,
@@ -120,6 +122,23 @@ Damage Player::check(const Command& command) {
                     recv_.count_damage(in_place ? both : bytes.recv);
   if (!in_place) damage.outside += pattern.count_wrong(send_.data(bytes.send), 0);
   return damage;
+}
+
+std::vector<Flow> Player::count(const Command& command) {
+  ACCL_ASSERT(counting_ != nullptr);
+  const Case& row = cases_[command.row];
+  write_inputs(row, false, input(row, command.seed));
+  const std::vector<PeerCounters> before = counters_->read();
+  for (const Call& call : calls(row, false)) counting_->run(call);
+  std::vector<Flow> flows;
+  for (const PeerCounters& now : counters_->read()) {  // It grows at its end only.
+    const std::size_t at = flows.size();
+    const PeerCounters old = at < before.size() ? before[at] : PeerCounters{};
+    flows.push_back({index(communicator_.rank()), index(now.peer), now.messages - old.messages,
+                     now.bytes - old.bytes});
+  }
+  std::erase_if(flows, [](const Flow& flow) { return flow.messages == 0; });
+  return flows;
 }
 
 PatternKey Player::key(const Case& row, std::uint64_t seed) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,12 +12,13 @@
 #include "bench/perf/cases.h"
 #include "bench/perf/options.h"
 #include "bench/perf/pattern.h"
+#include "transport/trace/trace.h"
 
 namespace accl::perf {
 
 // What all ranks do next. Sent as it lies in memory: all ranks run the same program.
 struct Command {
-  enum class Kind : std::uint32_t { time, check, stop };
+  enum class Kind : std::uint32_t { time, check, count, stop };
 
   Kind kind = Kind::stop;
   std::uint32_t row = 0;       // Of the cases that every rank made from the same options.
@@ -35,14 +37,23 @@ struct Damage {
       0;  // Bytes written outside of the result: guards, inputs, others' outputs.
 };
 
+// What one rank sent another. Travels as it lies in memory.
+struct Flow {
+  std::uint32_t from = 0, to = 0;
+  std::uint64_t messages = 0;
+  std::uint64_t bytes = 0;  // Of their payloads.
+};
+
 class Player {
  public:
-  // Buffers are as large as the largest of `cases` needs.
+  // Buffers are as large as the largest of `cases` needs. Collective where traffic is counted.
   Player(Communicator& communicator, const Options& options, std::span<const Case> cases);
 
   // Seconds per iteration of each batch, in order.
   std::vector<double> time(const Command& command);
   Damage check(const Command& command);
+  // What this rank sends in one iteration out of place, by peer, in the order in which it met them.
+  std::vector<Flow> count(const Command& command);
 
  private:
   struct Bytes {
@@ -64,6 +75,9 @@ class Player {
   std::size_t place_of_result(const Case& row, bool in_place) const;
 
   Communicator& communicator_;
+  // Beside the one that is timed, which must not pay for it; null where nothing is counted.
+  std::shared_ptr<TransportCounters> counters_;
+  std::unique_ptr<Communicator> counting_;
   const Options& options_;
   std::span<const Case> cases_;
   GuardedBuffer send_;

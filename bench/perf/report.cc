@@ -86,6 +86,15 @@ Json spread(const Measurement& measurement) {
           {"bytes_outside", measurement.outside}};
 }
 
+Json traffic(std::span<const Flow> flows) {
+  Json list = Json::array();
+  for (const Flow& flow : flows) {
+    list.push_back(
+        {{"from", flow.from}, {"to", flow.to}, {"messages", flow.messages}, {"bytes", flow.bytes}});
+  }
+  return list;
+}
+
 // link(2) fails where the name exists, so that two runs cannot take the same one.
 std::string publish(const std::string& temporary, const std::string& wanted) {
   std::string path = wanted;
@@ -161,6 +170,7 @@ void Report::add(const Row& row) {
     ours["peers"][peer.name] = peer.median_us ? Json(*peer.median_us) : Json();
     ours["peer_ratios"][peer.name] = peer.median_us ? Json(peer.ratio) : Json();
   }
+  if (row.traffic) ours["traffic"] = traffic(*row.traffic);
   json["accl"] = std::move(ours);
   results_.push_back(std::move(json));
 }

@@ -28,6 +28,7 @@ struct Row {
   std::uint64_t calls = 1;  // In one iteration.
   std::optional<Measurement> out_of_place, in_place;
   std::vector<PeerTime> peers;
+  std::optional<std::vector<Flow>> traffic;  // Of one iteration out of place, where it was counted.
 };
 
 // GB/s, GB = 1e9 bytes; 0 for an empty message.

@@ -142,6 +142,7 @@ class Run {
     if (options_.in_place && has_in_place(cases_[number].collective)) {
       row.in_place = conductor_.measure(number, true);
     }
+    if (options_.traffic) row.traffic = conductor_.count(number);
   }
 
   // A slower library gets fewer iterations, so that blocks last about equally long.
@@ -190,6 +191,7 @@ class Run {
       print_now(fmt::format("# {}: {} allreduces, one after the other\n", row.name, row.calls));
     }
     print_now(row_text(options_, row, options_.check != 0));
+    print_now(traffic_text(row, communicator_.size()));
     report_outside(row);
     report_.add(row);
   }

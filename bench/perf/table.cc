@@ -135,6 +135,20 @@ std::string row_text(const Options& options, const Row& row, bool checked) {
   return text + "\n";
 }
 
+std::string traffic_text(const Row& row, std::uint32_t ranks) {
+  if (!row.traffic) return {};
+  std::vector<std::uint64_t> by_rank(ranks);
+  std::uint64_t bytes = 0;
+  for (const Flow& flow : *row.traffic) {
+    by_rank[flow.from] += flow.messages;
+    bytes += flow.bytes;
+  }
+  const auto [least, most] = std::ranges::minmax(by_rank);
+  return fmt::format("#   traffic: {} messages, {} payload bytes, {} to {} messages a rank\n",
+                     std::accumulate(by_rank.begin(), by_rank.end(), std::uint64_t{0}), bytes,
+                     least, most);
+}
+
 std::string footer_text(const Options& options, const Totals& totals) {
   return fmt::format("# {:<20} : {} {}\n# {:<20} : {:g} \n#\n# Collective test concluded: {}\n",
                      "Out of bounds values", totals.bad_measurements,

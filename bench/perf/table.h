@@ -16,6 +16,8 @@ namespace accl::perf {
 std::string header_text(const Options& options, std::span<const Member> members);
 std::string title_text(const Options& options, std::span<const std::string> peers);
 std::string row_text(const Options& options, const Row& row, bool checked);
+// What was counted of a row, in one line; empty where nothing was.
+std::string traffic_text(const Row& row, std::uint32_t ranks);
 std::string footer_text(const Options& options, const Totals& totals);
 
 // A number in at most `width` characters, as nccl-tests' getFloatStr does.
