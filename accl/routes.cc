@@ -130,8 +130,10 @@ std::shared_ptr<const Program> Routes::program_for(const Call& call, const Algor
   for (const KnownProgram& known : programs_) {
     if (known.algorithm == &algorithm && known.root == index(root)) return known.program;
   }
-  const Shape shape{
-      .size = size_, .root = seating_.seat_of(root), .width = width_, .first = options_.first};
+  const Shape shape{.size = size_,
+                    .root = seating_.seat_of(root),
+                    .width = width_,
+                    .first = options_.first.value_or(First::near)};
   if (!algorithm.fits(shape)) {
     fail(ErrorKind::invalid_argument, "{} '{}' does not work for {} ranks; use auto or one of {}",
          name_of(call.collective), algorithm.name, size_, algorithm_names(algorithm.collective));

@@ -14,6 +14,9 @@ fuzz_packages=(clang libclang-rt-14-dev)
 # What accl-perf --peers is compared with, and whose mpirun starts ranks in tests.
 peer_packages=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
 
+# For bench/lab and tests/run.sh lab.
+lab_packages=(iproute2 util-linux procps python3-yaml python3-matplotlib)
+
 say() { printf 'accl: %s\n' "$*" >&2; }
 
 fresh_packages=  # "yes" once something was installed: build folders must look again.

@@ -37,12 +37,13 @@ Shape shape_of(const Options& options, std::uint32_t ranks) {
   Shape shape;
   shape.size = ranks;
   shape.width = ranks;  // As local ranks run it: all on one host.
-  shape.first = options.first;
+  shape.first = options.first.value_or(First::near);
   const auto root = static_cast<std::uint32_t>(std::max<std::int64_t>(options.root, 0));
   shape.root = Position{root};
   if (options.map_path.empty()) return shape;
   const topology::RankMap map = topology::load_rank_map(options.map_path, ranks);
   shape.width = map.width;
+  if (!options.first && map.first == "far") shape.first = First::far;
   const std::vector<Rank> order = map.order();
   const auto seat = std::ranges::find(order, Rank{root});
   shape.root = Position{static_cast<std::uint32_t>(seat - order.begin())};

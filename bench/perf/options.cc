@@ -195,8 +195,8 @@ void add_place_flags(CLI::App& app, Options& options) {
 void add_algorithm_flags(CLI::App& app, Options& options) {
   app.add_option("--algo", options.algorithm, "Algorithm (auto); hdrm is hd under --map")
       ->type_name("NAME");
-  add(app, "--first", "Which distance of halving-doubling comes first (near)", "near|far",
-      [&options](const std::string& text) {
+  add(app, "--first", "Which distance of halving-doubling comes first (the map's, or near)",
+      "near|far", [&options](const std::string& text) {
         constexpr std::string_view names[] = {"near", "far"};
         options.first = choice("--first", text, names) == 0 ? First::near : First::far;
       });

@@ -45,7 +45,7 @@ struct Options {
   std::optional<std::uint32_t> rank, world;
   std::string root_address;  // With rank and world.
   std::string algorithm = "auto";
-  First first = First::near;
+  std::optional<First> first;  // None: the map's, or near.
   std::string transport = "auto";
   std::string map_path;  // --map, or ACCL_RANK_MAP where hdrm needs one.
   std::string workload_path;

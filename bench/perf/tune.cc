@@ -148,7 +148,10 @@ std::vector<Choice> tuning_candidates(const Options& options, std::uint32_t rank
   std::vector<Choice> candidates;
   for (const Algorithm& algorithm : algorithms()) {
     const bool is_wanted = options.algorithm == "auto" || algorithm.name == options.algorithm;
-    const Shape shape{.size = ranks, .root = Position{}, .width = ranks, .first = options.first};
+    const Shape shape{.size = ranks,
+                      .root = Position{},
+                      .width = ranks,
+                      .first = options.first.value_or(First::near)};
     if (algorithm.collective != options.collective || !is_wanted || !algorithm.fits(shape)) {
       continue;
     }

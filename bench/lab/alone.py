@@ -1,0 +1,66 @@
+"""alone.py - runs a program in namespaces of its own, so that nothing it makes can outlive it.
+
+The lab's network namespaces, links and processes live inside a mount, PID and network namespace.
+When its first process ends, however it ends, the kernel ends all the others and takes every
+namespace back; a parent outside waits, passes Ctrl-C and SIGTERM on, and dies with it.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+INSIDE = "ACCL_LAB_FOLDER"  # Set inside: the folder of this run.
+FOLDER = "/run/lab"         # Of a file system that ends with the namespaces.
+NEEDS = {"unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linux",
+         "ip": "iproute2", "tc": "iproute2"}
+
+
+class Refused(Exception):
+    """Bad input, or a machine that cannot do this: one sentence for people."""
+
+
+def is_inside():
+    return INSIDE in os.environ
+
+
+def folder():
+    """Of this run; inside only."""
+    return pathlib.Path(os.environ[INSIDE])
+
+
+def missing():
+    """Why no lab can run here, or an empty text."""
+    lacking = sorted({package for tool, package in NEEDS.items() if shutil.which(tool) is None})
+    if lacking:
+        return f"needs {', '.join(lacking)}: apt-get install {' '.join(lacking)}"
+    if os.geteuid() != 0:
+        return "needs root, for network namespaces"
+    if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"],
+                      stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        return "needs the right to make mount, PID and network namespaces"
+    return ""
+
+
+def run(command):
+    """Runs `command` inside; returns its exit status (128 + n where signal n ended it)."""
+    why = missing()
+    if why:
+        raise Refused(f"the lab {why}")
+    inside = (f"mount -t tmpfs tmpfs /run && mkdir /run/netns {FOLDER} && ip link set lo up && "
+              "exec \"$@\"")
+    child = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork",
+         "--kill-child=KILL", "--mount-proc", "sh", "-c", inside, "sh", *command],
+        env={**os.environ, INSIDE: FOLDER}, start_new_session=not sys.stdin.isatty())
+
+    def stop(number, _frame):
+        child.kill()  # Takes the first process inside with it, and that one all others.
+        signal.signal(number, signal.SIG_IGN)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    status = child.wait()
+    return status if status >= 0 else 128 - status

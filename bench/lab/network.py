@@ -1,0 +1,242 @@
+"""network.py - a cluster as network namespaces: one for every NIC and every switch, a veth pair for
+every cable, every port shaped to the cable's rate, real routing, and the bytes of every cable.
+
+A NIC is an endpoint of its own, as in an EFlops server, where a GPU reaches the network only
+through the NIC under its PCIe switch. Beside the fabric there is a management network, one bridge
+that reaches every NIC's namespace and is not shaped, as clusters have.
+
+Routes: the shortest paths; where there are several, the kernel's hash of addresses and ports
+chooses (ECMP). When a cable loses its link, packets take a detour where the fabric has one.
+"""
+
+import concurrent.futures
+import ctypes
+import os
+import subprocess
+
+MANAGEMENT = "mgmt0"  # Of the management network, in every NIC's namespace.
+ETHERNET_BYTES = 14
+WINDOW_BYTES = 1 << 20  # Of TCP; the queue of one sender at one port (1000 packets) holds more.
+SYSCTLS = {
+    "net.ipv4.ip_forward": 1,
+    "net.ipv4.fib_multipath_hash_policy": 1,           # Addresses and ports, as switches do.
+    "net.ipv4.conf.all.ignore_routes_with_linkdown": 1,
+    "net.ipv4.conf.default.ignore_routes_with_linkdown": 1,
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv6.conf.all.disable_ipv6": 1,               # Its chatter would be in the counters.
+    "net.ipv6.conf.default.disable_ipv6": 1,
+    "net.ipv4.tcp_slow_start_after_idle": 0,
+    "net.ipv4.tcp_no_metrics_save": 1,
+    "net.ipv4.tcp_rmem": f"4096 131072 {WINDOW_BYTES}",
+    "net.ipv4.tcp_wmem": f"4096 65536 {WINDOW_BYTES}",
+}
+
+
+def sh(*command, text=None):
+    done = subprocess.run(command, input=text, text=True, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[:500]}")
+    return done.stdout
+
+
+def batch(tool, namespace, lines):
+    where = ["-n", namespace] if namespace else []
+    sh(tool, *where, "-batch", "-", text="\n".join(lines) + "\n")
+
+
+def namespace_of(node):
+    return node.replace("/", ".")
+
+
+def open_devices(namespace):
+    """The kernel's table of a namespace's devices; the open file stays that namespace's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+        for step in (there, home):
+            if libc.setns(step.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), f"cannot enter the namespace {namespace}")
+            if step is there:
+                file = open("/proc/thread-self/net/dev", "rb", buffering=0)
+    return file
+
+
+def read_devices(file):
+    """{device: (bytes, packets, dropped)} sent."""
+    text = b""
+    while part := os.pread(file.fileno(), 1 << 16, len(text)):
+        text += part
+    result = {}
+    for line in text.decode().splitlines()[2:]:
+        name, _, numbers = line.partition(":")
+        sent = [int(word) for word in numbers.split()[8:12]]
+        result[name.strip()] = (sent[0], sent[1], sent[3])
+    return result
+
+
+class Network:
+    """A cluster, up. `rate_bits` per second holds for every cable, `mtu` for every link."""
+
+    def __init__(self, cluster, rate_bits, mtu=1500, fair=True):
+        self.cluster = cluster
+        self.rate_bits = rate_bits
+        self.mtu = mtu
+        self.fair = fair
+        self.nodes = [*cluster.switches, *cluster.nics]
+        self.management = {nic: f"192.168.{(k + 2) >> 8}.{(k + 2) & 255}"
+                           for k, nic in enumerate(cluster.nics)}
+        self.management_root = "192.168.0.1"
+        self.devices = {}
+
+    def up(self):
+        batch("ip", "", [f"netns add {namespace_of(node)}" for node in self.nodes])
+        batch("ip", "", ["link add lab0 type bridge", "link set lab0 up",
+                         f"addr add {self.management_root}/16 dev lab0"])
+        batch("ip", "", [self._pair(cable) for cable in self.cluster.cables])
+        batch("ip", "", [line for k, nic in enumerate(self.cluster.nics) for line in (
+            f"link add name m{k} master lab0 type veth peer name {MANAGEMENT} "
+            f"netns {namespace_of(nic)}", f"link set m{k} up")])
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._set_up, self.nodes))
+        self.devices = {node: open_devices(namespace_of(node)) for node in self.nodes}
+
+    @staticmethod
+    def _pair(cable):
+        a, b = cable.ends
+        return (f"link add name {a.port} netns {namespace_of(a.node)} type veth "
+                f"peer name {b.port} netns {namespace_of(b.node)}")
+
+    def _set_up(self, node):
+        name = namespace_of(node)
+        settings = [f"{key}={value}" for key, value in SYSCTLS.items()]
+        sh("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
+        if node in self.management:
+            batch("ip", name, self._nic_lines(node))
+        else:
+            batch("ip", name, self._switch_lines(node))
+        batch("tc", name, [line for cable in self.cluster.cables_at[node]
+                           for line in self._shape(node, cable)])
+
+    def _link_address(self, cable, node):
+        """Each cable between switches is a /31."""
+        number = 2 * self.cluster.cables.index(cable) + (cable.ends[1].node == node)
+        return f"172.{16 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+    def _nic_lines(self, nic):
+        port = self.cluster.cables_at[nic][0].end_at(nic).port
+        address = self.cluster.address[nic]
+        gateway = address.rsplit(".", 1)[0] + ".1"
+        return ["link set lo up", f"link set {port} up mtu {self.mtu} gso_max_segs 1",
+                f"addr add {address}/32 dev {port}", f"route add {gateway} dev {port}",
+                f"route add default via {gateway} src {address}",
+                f"link set {MANAGEMENT} up",
+                f"addr add {self.management[nic]}/16 dev {MANAGEMENT}"]
+
+    def _switch_lines(self, switch):
+        cluster = self.cluster
+        gateway = cluster.subnet(switch).replace("0/24", "1")
+        lines = ["link set lo up", f"addr add {gateway}/32 dev lo"]
+        for cable in cluster.cables_at[switch]:
+            here, there = cable.end_at(switch), cable.other(switch)
+            lines.append(f"link set {here.port} up mtu {self.mtu}")
+            if there.node in cluster.address:
+                lines.append(f"addr add {gateway} peer {cluster.address[there.node]} "
+                             f"dev {here.port}")
+            else:
+                lines.append(f"addr add {self._link_address(cable, switch)} peer "
+                             f"{self._link_address(cable, there.node)} dev {here.port}")
+        for target in cluster.switches:
+            if target != switch and any(cluster.switch_of[n] == target for n in cluster.nics):
+                lines += self._routes(switch, target)
+        return list(dict.fromkeys(lines))  # One rule serves all targets.
+
+    def _hops(self, switch, ways):
+        return " ".join(f"nexthop via {self._link_address(cable, there)} "
+                        f"dev {cable.end_at(switch).port}" for cable, there in ways)
+
+    def _routes(self, switch, target):
+        """The shortest ways; where one switch stands between us and the target, a detour behind.
+
+        A packet on its detour must not be sent back: what comes from a neighbour that would be
+        among our own ways is routed by a table without it.
+        """
+        cluster = self.cluster
+        subnet = cluster.subnet(target)
+        ways = cluster.next_hops(switch, target)
+        if not ways:
+            return []
+        lines = [f"route add {subnet} {self._hops(switch, ways)}"]
+        taken = {there for _cable, there in ways}
+        if target in taken:
+            detour = [(cable, there) for cable, there in cluster.between_switches(switch)
+                      if there not in taken]
+            if detour:
+                lines.append(f"route add {subnet} metric 100 {self._hops(switch, detour)}")
+            return lines
+        for cable, there in cluster.between_switches(switch):
+            others = [way for way in ways if way[1] != there]
+            if there in taken and others:
+                table = 1000 + cluster.cables.index(cable)
+                lines.append(f"route add {subnet} table {table} {self._hops(switch, others)}")
+                lines.append(f"rule add iif {cable.end_at(switch).port} lookup {table}")
+        return lines
+
+    def _shape(self, node, cable):
+        """Lines for tc: the port's rate, and under it a queue of its own for every sender.
+
+        Kernels have better fair queues than these classes, but not every kernel has them.
+        """
+        port = cable.end_at(node).port
+        rate = f"{self.rate_bits}bit"
+        packets = 1 if node in self.management else 2
+        room = packets * (self.mtu + ETHERNET_BYTES)
+        burst = f"burst {room} cburst {room} quantum {self.mtu}"
+        senders = self._senders(node, cable) if self.fair else []
+        lines = [f"qdisc add dev {port} root handle 1: htb default 2",
+                 f"class add dev {port} parent 1: classid 1:1 htb rate {rate} {burst}"]
+        share = f"{max(8000, self.rate_bits // (len(senders) + 1))}bit"
+        lines.append(f"class add dev {port} parent 1:1 classid 1:2 htb rate {share} ceil {rate} "
+                     f"{burst}")
+        for number, sender in enumerate(senders):
+            handle = f"1:{16 + number:x}"
+            lines += [f"class add dev {port} parent 1:1 classid {handle} htb rate {share} "
+                      f"ceil {rate} {burst}",
+                      f"filter add dev {port} parent 1: protocol ip prio 1 u32 match ip src "
+                      f"{self.cluster.address[sender]}/32 flowid {handle}"]
+        return lines
+
+    def _senders(self, node, cable):
+        """NICs whose packets can leave a switch by this cable, on shortest paths."""
+        cluster = self.cluster
+        if node in self.management:
+            return []
+        there = cable.other(node).node
+        if there in cluster.address:
+            return [nic for nic in cluster.nics if nic != there]
+        targets = [t for t in cluster.switches
+                   if any(way[0] is cable for way in cluster.next_hops(node, t))]
+
+        def passes(switch):
+            return any(self._is_between(switch, node, t) for t in targets)
+
+        return [nic for nic in cluster.nics if passes(cluster.switch_of[nic])]
+
+    def _is_between(self, start, middle, end):
+        distance = self.cluster.distance
+        return distance[end].get(start) == distance[middle].get(start, 1 << 20) + \
+            distance[end].get(middle, 1 << 20)
+
+    def counters(self):
+        """{(cable name, sending node): (bytes, packets, dropped)} since the lab came up."""
+        result = {}
+        for node, file in self.devices.items():
+            by_port = read_devices(file)
+            for cable in self.cluster.cables_at[node]:
+                result[cable.name, node] = by_port[cable.end_at(node).port]
+        return result
+
+    def cut(self, cable):
+        """The link goes down at both ends."""
+        for end in cable.ends:
+            sh("ip", "-n", namespace_of(end.node), "link", "set", end.port, "down")
