@@ -278,6 +278,31 @@ def what_cannot_be_a_path_is_named_with_its_line(bench):
         assert (done.returncode == 2) == (path == "/nonexistent"), done
 
 
+def steps_that_are_free_change_times_and_nothing_else(bench):
+    spec = bench.file("leaves.yaml", LEAVES)
+    together = bench.file("paths", paths_over((1, 1, 1, 1)))
+    for more in ([], ["--paths", together]):
+        both = [explain(bench, spec, "--order", "sorted", *more, "--steps", steps)
+                for steps in ("together", "free")]
+        assert [one["steps"] for one in both] == ["together", "free"]
+        times = [(one.pop("steps"), one.pop("seconds"), one.pop("slowdown")) for one in both]
+        assert both[0] == both[1]
+        # Whoever shares here shares with one that does the same.
+        assert abs(times[0][1] - times[1][1]) < 1e-9 * times[0][1], times
+    ring = explain(bench, bench.file("small.yaml", SMALL), "--order", "shuffled", "--algo", "tree",
+                   "--steps", "free")
+    whole = explain(bench, bench.file("small.yaml", SMALL), "--order", "shuffled", "--algo", "tree")
+    assert ring["seconds"] < whole["seconds"], (ring["seconds"], whole["seconds"])
+    done = bench.run("explain", spec, "--steps", "free")
+    assert "at its own pace" in done.stdout, done
+    many = bench.file("many.yaml", SMALL.replace("count: 4, nics: 2", "count: 1024")
+                      .replace("nics: 2", "nics: 256"))
+    done = bench.run("explain", many, "--order", "sorted", "--algo", "ring", "--steps", "free")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done
+    assert "--steps free: 2095104 messages" in done.stderr, done.stderr
+    assert bench.run("explain", spec, "--steps", "some").returncode == 2
+
+
 LAB = SMALL + "gbps: 0.02\nlatency: {start_us: 350.5, hop_us: 600}\n"
 
 
@@ -322,7 +347,8 @@ CHECKS = (pairs_of_halving_doubling_and_ring_are_as_counted_by_hand,
           seen_paths_part_what_the_hash_has_together_and_the_other_way_round,
           seen_paths_hold_for_pinned_orders_and_all_cases_but_not_for_the_rival,
           a_seen_path_may_be_long_and_names_the_cable_where_there_are_two,
-          what_cannot_be_a_path_is_named_with_its_line, rates_of_a_lab_are_counted_to_the_byte,
+          what_cannot_be_a_path_is_named_with_its_line,
+          steps_that_are_free_change_times_and_nothing_else, rates_of_a_lab_are_counted_to_the_byte,
           rates_of_a_lab_go_through_every_export_and_back)
 
 if __name__ == "__main__":

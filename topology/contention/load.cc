@@ -29,7 +29,8 @@ RoutedRound route_round(const Fabric& fabric, const Routes& routes, const Seats&
   RoutedRound routed;
   routed.flows.reserve(round.messages.size() * sending.qps);
   const double share = 1.0 / sending.qps;
-  for (const Message& message : round.messages) {
+  for (std::uint32_t number = 0; number < round.messages.size(); ++number) {
+    const Message& message = round.messages[number];
     const NicId from = seats.at(message.from);
     const NicId to = seats.at(message.to);
     const bool is_inside = fabric.at(from).server == fabric.at(to).server;
@@ -47,7 +48,7 @@ RoutedRound route_round(const Fabric& fabric, const Routes& routes, const Seats&
       }
       const auto count = static_cast<std::uint32_t>(routed.links.size()) - first;
       routed.flows.push_back(
-          {message.from, message.to, message.chunks * share, share, first, count});
+          {message.from, message.to, message.chunks * share, share, first, count, number});
     }
   }
   return routed;

@@ -44,6 +44,7 @@ struct Routed {
   double share = 1;              // Of the message.
   std::uint32_t first_link = 0;  // In RoutedRound::links.
   std::uint32_t link_count = 0;
+  std::uint32_t message = 0;  // In Round::messages.
 };
 
 struct RoutedRound {

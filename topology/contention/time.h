@@ -1,7 +1,5 @@
-// time.h - how long a round of messages takes when its flows share every link max-min fairly: the
-// rates grow together until a link is full, its flows keep what they have, the others grow on; when
-// a flow has ended, the rest is shared anew. This is what perfect congestion control would reach;
-// incast, pauses and lost packets (PFC, DCQCN) are not in it.
+// time.h - how long a round of messages takes when its flows share every link max-min fairly
+// (sharing.h); when a flow has ended, the rest is shared anew.
 #pragma once
 
 #include "topology/contention/load.h"

@@ -129,6 +129,12 @@ std::uint32_t Traffic::round_count() const {
   return count;
 }
 
+std::uint64_t Traffic::message_count() const {
+  std::uint64_t count = 0;
+  for (const Round& round : rounds) count += std::uint64_t{round.repeats} * round.messages.size();
+  return count;
+}
+
 Traffic traffic_of(const Algorithm& algorithm, const Shape& shape) {
   return {.positions = shape.size,
           .chunks = algorithm.chunks(shape),

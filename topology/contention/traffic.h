@@ -28,7 +28,8 @@ struct Traffic {
   std::uint32_t chunks = 0;  // In the whole vector.
   std::vector<Round> rounds;
 
-  std::uint32_t round_count() const;  // With repeats.
+  std::uint32_t round_count() const;    // With repeats.
+  std::uint64_t message_count() const;  // Likewise.
 };
 
 // Throws Error(invalid_argument) for a plan of more messages than can be held (max_messages).

@@ -53,15 +53,12 @@ std::vector<std::uint64_t> bytes_by_link(const Fabric& fabric, const Routes& rou
   for (const PairVolume& pair : pairs) all.messages.push_back({pair.from, pair.to, 1});
   const RoutedRound routed = route_round(fabric, routes, seats, all, sending);
   std::vector<std::uint64_t> bytes(fabric.graph.links().size());
-  std::size_t at = 0;    // In pairs: flows come in their order, some pairs have none.
-  std::uint32_t qp = 0;  // Of that pair.
-  for (const Routed& flow : routed.flows) {
-    while (pairs[at].from != flow.from || pairs[at].to != flow.to) {
-      ++at;
-      qp = 0;
-    }
-    const std::uint64_t elements = pairs[at].bytes / element_bytes;
-    const std::uint64_t size = near_equal(elements, sending.qps, qp++).count * element_bytes;
+  std::uint32_t qp = 0;
+  for (std::size_t i = 0; i < routed.flows.size(); ++i) {
+    const Routed& flow = routed.flows[i];
+    qp = i > 0 && routed.flows[i - 1].message == flow.message ? qp + 1 : 0;
+    const std::uint64_t elements = pairs[flow.message].bytes / element_bytes;
+    const std::uint64_t size = near_equal(elements, sending.qps, qp).count * element_bytes;
     for (const LinkId link : routed.path(flow)) bytes[index(link)] += size;
   }
   return bytes;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "accl/base/error.h"
+#include "topology/contention/pace.h"
 #include "topology/fabric/spec.h"
 
 namespace accl::topology {
@@ -70,6 +71,15 @@ Shape shape_for(const Fabric& fabric, const std::string& algorithm, std::uint32_
   return shape;
 }
 
+void check_paced(const Traffic& traffic) {
+  const std::uint64_t messages = traffic.message_count();
+  if (messages <= max_paced_messages) return;
+  fail(ErrorKind::invalid_argument,
+       "--steps free: {} messages are more than the {} that can be followed one by one; leave it "
+       "out, or take fewer ranks",
+       messages, max_paced_messages);
+}
+
 }  // namespace
 
 double Study::bus_bandwidth(std::uint64_t bytes) const {
@@ -100,16 +110,26 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
                .seats = seats,
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
+  const bool is_free = options.steps == Steps::free;
+  if (is_free) check_paced(result.traffic);
   const Sending sending = sending_of(result);
   const double chunk_bytes = static_cast<double>(options.bytes) / result.traffic.chunks;
+  std::vector<RoutedRound> kept;
   for (const Round& round : result.traffic.rounds) {
-    const RoutedRound routed = route_round(fabric, routes, seats, round, sending);
+    RoutedRound routed = route_round(fabric, routes, seats, round, sending);
     result.rounds.push_back(load_of(fabric, condition, routed));
     result.rounds.back().repeats = round.repeats;
+    if (is_free) {
+      kept.push_back(std::move(routed));
+      continue;
+    }
     const RoundTime time = time_of(fabric, routed, chunk_bytes);
     result.seconds += time.seconds * round.repeats;
     result.alone_seconds += time.alone_seconds * round.repeats;
   }
+  if (!is_free) return result;
+  result.seconds = paced_seconds(fabric, result.traffic, kept, chunk_bytes);
+  result.alone_seconds = paced_seconds(fabric, result.traffic, kept, chunk_bytes, true);
   return result;
 }
 

@@ -10,10 +10,15 @@
 
 namespace accl::topology {
 
+// Whether a step begins when the one before has ended everywhere, or for each rank when its own
+// has (contention/pace.h).
+enum class Steps : std::uint8_t { together, free };
+
 struct StudyOptions {
   std::uint64_t bytes = 256 << 20;  // Of the whole vector.
   std::uint32_t qps = 1;
-  std::uint64_t seed = 1;           // Of shuffled orders and of the switches' hash.
+  std::uint64_t seed = 1;  // Of shuffled orders and of the switches' hash.
+  Steps steps = Steps::together;
   const SeenPaths* seen = nullptr;  // Of the fabric; the rival has none. Outlives the studies.
 };
 
@@ -41,7 +46,7 @@ struct Study {
 };
 
 // An allreduce by this algorithm with its positions at these seats. Throws where the algorithm does
-// not serve so many ranks, and for plans too large to count.
+// not serve so many ranks, and for plans too large to count, or to follow rank by rank.
 Study study(const Fabric& fabric, const Condition& condition, const std::string& algorithm,
             First first, const Seats& seats, const StudyOptions& options);
 

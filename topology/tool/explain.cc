@@ -27,6 +27,7 @@ struct Options {
   std::string first;
   std::string bytes = "256M";
   std::string paths;
+  std::string steps = "together";
   bool json = false;
   bool cables = false;
 };
@@ -139,14 +140,17 @@ std::string print_row(const Study& study, std::uint64_t bytes, double best) {
                      print_steps(study));
 }
 
-std::string print_head(std::uint32_t ranks, std::uint64_t bytes) {
+std::string print_head(std::uint32_t ranks, const StudyOptions& options) {
+  const bool is_free = options.steps == Steps::free;
   return fmt::format(
       "allreduce of {} over {} ranks. Slowdown: against cables that are never shared. Time: "
       "max-min\n"
-      "fair sharing, a step after the other; without incast, pauses and lost packets.\n\n"
+      "fair sharing, {}; without incast, pauses and lost packets.\n\n"
       "{:<14} {:<11} {:<13} {:>6} {:>9} {:>11} {:>8} {:>8}  {}\n",
-      format_bytes(bytes), ranks, "fabric", "order", "algorithm", "steps", "slowdown", "us",
-      "GB/s bus", "to first", "most messages on a cable, by step");
+      format_bytes(options.bytes), ranks,
+      is_free ? "each rank at its own pace" : "a step after the other", "fabric", "order",
+      "algorithm", "steps", "slowdown", "us", "GB/s bus", "to first",
+      "most messages on a cable, by step");
 }
 
 std::size_t hottest_round(const Study& study) {
@@ -181,6 +185,7 @@ Json json_of(const Study& study) {
   json["first"] = study.first == First::near ? "near" : "far";
   json["fabric"] = study.fabric;
   json["note"] = study.note;
+  json["steps"] = study.options.steps == Steps::free ? "free" : "together";
   return json;
 }
 
@@ -239,7 +244,7 @@ int explain_all(const Cluster& cluster, const Options& options) {
     fmt::print("{}\n", json.dump(1));
     return exit_of(list.front());
   }
-  std::string text = print_head(list.front().seats.size(), options.study.bytes);
+  std::string text = print_head(list.front().seats.size(), options.study);
   for (const Study& each : list) {
     text += print_row(each, options.study.bytes, list.front().seconds);
   }
@@ -252,6 +257,7 @@ int explain_all(const Cluster& cluster, const Options& options) {
 
 int run(Options options) {
   options.study.bytes = vector_bytes(options.bytes);
+  if (options.steps == "free") options.study.steps = Steps::free;
   const Cluster cluster = load_cluster(options.cluster);
   SeenPaths seen;
   if (!options.paths.empty()) {
@@ -265,7 +271,7 @@ int run(Options options) {
     if (options.cables) add_cables(cluster, one, json);
     fmt::print("{}\n", json.dump(1));
   } else {
-    const std::string text = print_head(one.seats.size(), options.study.bytes) +
+    const std::string text = print_head(one.seats.size(), options.study) +
                              print_row(one, options.study.bytes, one.seconds) +
                              print_occupied(one) + print_picture(cluster, one, options);
     std::fputs(text.c_str(), stdout);
@@ -287,6 +293,10 @@ Command explain_command(CLI::App& app) {
                           "hdrm, sorted, shuffled or a rankmap.json (all, with the rival network)");
   command->add_option("--first", options->first, "Which distance of halving-doubling comes first")
       ->check(CLI::IsMember({"near", "far"}));
+  command
+      ->add_option("--steps", options->steps,
+                   "A step begins for all ranks together, or free: for each when its own is done")
+      ->check(CLI::IsMember({"together", "free"}));
   command->add_option(
       "--paths", options->paths,
       "Paths that were seen, instead of those we expect: NIC NIC SWITCH..., a line");
