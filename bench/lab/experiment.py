@@ -20,12 +20,14 @@ from network import ETHERNET_BYTES
 
 KIB, MIB = 1 << 10, 1 << 20
 # Sizes that share a job, its iterations a size, and the longest it may take.
-SMALL = ((KIB, 4 * KIB, 16 * KIB), 10, 60)
-MIDDLE = ((64 * KIB, 256 * KIB), 3, 90)
-LARGE = ((MIB, 2 * MIB), 1, 150)
-DRAWS = 9  # Of the switches' hash, where a prediction depends on it.
-SETS = (SMALL, MIDDLE, LARGE)
+SMALL = (tuple(KIB << k for k in range(0, 10, 2)), 5, 90)
+LARGE = ((MIB,), 2, 150)
+DRAWS = 5  # Of the switches' hash, where a prediction depends on it.
 SCALE_SERVERS = (2, 4, 8)
+HD_ONLY = "HDRM, hd only"
+DEFAULT_TABLE = pathlib.Path(__file__).resolve().parents[2] / "configs/selection/default.table"
+# One slice after the other, as a library does that does not cut vectors.
+PLAIN = "allreduce 2-max max any hd 0 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Case:
     order: str
     algorithm: str           # Of accl-perf.
     first: str = ""          # Of a rank map: what it says itself.
+    sets: tuple = (SMALL, LARGE)
+    rule: str = ""           # Of a selection table, in place of ours.
+
+    @property
+    def in_flight(self):
+        return 1 if self.rule else 4
 
     def flags(self):
         return ["--algo", self.algorithm, *self.plan_flags()]
@@ -44,16 +52,22 @@ class Case:
 
 CASES = (
     Case("HDRM", "hdrm", "auto"),
-    Case("HDRM, hd only", "hdrm", "hdrm"),
+    Case(HD_ONLY, "hdrm", "hdrm", sets=(SMALL,)),  # Large vectors of `auto` are hd.
     Case("HD near", "sorted", "hd", "near"),
     Case("HD far", "sorted", "hd", "far"),
     Case("HD shuffled", "shuffled", "hd", "near"),
+    Case("plain HDRM", "hdrm", "hd", sets=(LARGE,), rule=PLAIN),
+    Case("plain HD near", "sorted", "hd", "near", sets=(LARGE,), rule=PLAIN),
+    Case("plain HD far", "sorted", "hd", "far", sets=(LARGE,), rule=PLAIN),
     Case("ring", "sorted", "ring"),
     Case("ring alternating", "alternating", "ring"),
     Case("tree", "sorted", "tree"),
 )
-SCALE_CASES = ("HDRM", "HD near", "ring", "ring alternating")
+SCALE_CASES = ("HDRM", "HD near", "ring")
 PLANS = {"hdrm": "hd", "auto": "hd"}  # Auto: of large vectors, which is all that is predicted.
+# Whose 1 KiB tells the time of a step that carries next to nothing.
+STEP_OF = {"HDRM": HD_ONLY, "plain HDRM": HD_ONLY, "plain HD near": "HD near",
+           "plain HD far": "HD far"}
 
 
 class Failed(Exception):
@@ -81,16 +95,25 @@ class Experiment:
             self.orders[key] = self.lab.order(name, hosts)
         return self.orders[key]
 
+    def environment_of(self, case):
+        if not case.rule:
+            return {}
+        table = self.lab.folder / f"{case.name.replace(' ', '-')}.table"
+        others = [line for line in DEFAULT_TABLE.read_text().splitlines()
+                  if not line.startswith("allreduce ")]
+        table.write_text("\n".join([case.rule, *others]) + "\n")
+        return {"ACCL_SELECTION": str(table)}
+
     def run_case(self, case, sizes_set, number, hosts=None):
         sizes, iterations, seconds = sizes_set
         order = self.order(case.order, hosts)
-        check = 1 if number == 0 else 0
+        check = 1 if number == 0 and sizes_set is SMALL else 0
         counts = number == 0 and sizes_set is LARGE and hosts is None
         more = ["--traffic"] if counts else []
         step = sizes[1] // sizes[0] if len(sizes) > 1 else 2
         run = self.lab.accl(order, [*case.flags(), "-b", sizes[0], "-e", sizes[-1], "-f", step,
                                     "-n", iterations, "-w", 0, "-c", check, "--in-place", 0,
-                                    *more], seconds)
+                                    *more], seconds, self.environment_of(case))
         if run.document is None:
             raise Failed(f"{case.name}, {sizes[0]} to {sizes[-1]} bytes: {run.result.complaint()}")
         for size, row in run.rows().items():
@@ -101,7 +124,7 @@ class Experiment:
                      ours["time_us_min"], ours["time_us_max"], ours["algorithm"])
         if counts:
             # Every size is called as often, so the shares of the sizes are as the sizes.
-            calls = 2 * check + 1 + iterations + 1
+            calls = 1 + iterations + 1  # To see the pace, timed, counted.
             share = sizes[-1] / sum(sizes) / calls
             self.cables[case.name] = {" ".join(key): value[0] * share
                                       for key, value in run.cables.items()}
@@ -128,11 +151,11 @@ class Experiment:
         try:
             for number in range(repeats):
                 for case in CASES:
-                    for sizes_set in SETS:
+                    for sizes_set in case.sets:
                         self.run_case(case, sizes_set, number)
                     self.say(f"round {number + 1}/{repeats}: {case.name}")
                 for peer in running:
-                    for sizes_set in SETS:
+                    for sizes_set in (SMALL, LARGE):
                         self.run_peer(peer, sizes_set, number)
                     self.say(f"round {number + 1}/{repeats}: {peer.name}")
         finally:
@@ -157,36 +180,53 @@ class Experiment:
                  row["endpoints"] == endpoints]
         return statistics.median(times)
 
-    def calibrate(self):
-        """Two figures of the lab that no plan knows, both seen on HDRM: the wire bytes that a byte
-        of payload takes, and the time of a step that carries next to nothing."""
+    def wire_per_payload(self):
+        """Bytes on the wire for a byte of payload, seen on the NICs' cables under HDRM."""
         payload = sum(pair["bytes"] for pair in self.traffic["HDRM"])
         nics = set(self.lab.cluster.nics)
         wire = sum(value for key, value in self.cables["HDRM"].items()
                    if key.split(" ")[1] in nics)
-        steps = len(self.explain(self.case("HDRM"), MIB, self.lab.spec)["max_flows_per_link"])
-        packet_bits = 8 * (self.lab.network.mtu + ETHERNET_BYTES)
-        return {"start_us": self.median_us("HDRM, hd only", KIB) / steps,
-                "packet_us": 1e6 * packet_bits / self.lab.network.rate_bits,
-                "wire_per_payload": wire / payload}
+        return wire / payload
 
     def predict(self):
-        """What accl-topo says of every case, at the lab's rate: {case: {bytes: {"us", "least_us",
-        "most_us", "flows"}}}; the range is over draws of the switches' hash."""
-        figures = self.calibrate()
-        spec = self.lab.lab_spec(figures["start_us"], figures["packet_us"],
-                                 figures["wire_per_payload"])
+        """{case: {bytes: {"us", "least_us", "most_us", "flows", "slices"}}}, the range over draws
+        of the switches' hash."""
+        overhead = self.wire_per_payload()
         cases = {}
         for case in CASES:
-            for size in LARGE[0]:
-                draws = [self.explain(case, size, spec, "--seed", str(seed))
-                         for seed in range(1, DRAWS + 1)]
-                times = [1e6 * draw["seconds"] for draw in draws]
-                flows = [max(draw["max_flows_per_link"]) for draw in draws]
-                cases.setdefault(case.name, {})[size] = {
-                    "us": statistics.median(times), "least_us": min(times), "most_us": max(times),
-                    "flows": statistics.median(flows)}
-        return {**figures, "cases": cases}
+            for size in LARGE[0] if LARGE in case.sets else ():
+                cases.setdefault(case.name, {})[size] = self.predict_case(case, size, overhead)
+        return {"wire_per_payload": overhead, "cases": cases}
+
+    def predict_case(self, case, size, overhead):
+        """By accl-topo at the lab's rate. What the lab adds is the time of a step that carries
+        next to nothing, from this algorithm's own 1 KiB. Slices run `in_flight` at a time: the
+        whole takes as long as the busiest cable, or as the slices behind each other."""
+        steps = len(self.explain(case, size, self.lab.spec)["max_flows_per_link"])
+        step_us = self.median_us(STEP_OF.get(case.name, case.name), KIB) / steps
+        spec = self.lab.lab_spec(step_us, 0, overhead)
+        slices = self.slices_of(case, size)
+        in_flight = min(case.in_flight, slices)
+        rate_bytes = self.lab.network.rate_bits / overhead / 8
+        times, flows = [], []
+        for seed in range(1, DRAWS + 1):
+            whole = self.explain(case, size, spec, "--seed", str(seed), "--cables")
+            one = self.explain(case, -(-size // slices), spec, "--seed", str(seed))
+            busiest_us = 1e6 * max(cable["bytes"] for cable in whole["cables"]) / rate_bytes
+            behind_us = 1e6 * one["seconds"] * slices / in_flight
+            fill_us = step_us * steps if in_flight > 1 else 0
+            times.append(max(busiest_us + fill_us, behind_us))
+            flows.append(max(whole["max_flows_per_link"]))
+        return {"us": statistics.median(times), "least_us": min(times), "most_us": max(times),
+                "flows": statistics.median(flows), "slices": slices}
+
+    def slices_of(self, case, size):
+        """Into which the library cut the vector: messages seen by messages planned."""
+        largest = LARGE[0][-1]
+        answer = self.explain(case, largest, self.lab.spec, "--cables")
+        seen = max(pair["messages"] for pair in self.traffic[case.name])
+        planned = max(pair["messages"] for pair in answer["pairs"])
+        return max(1, round(seen / planned * size / largest))
 
     def check_counters(self):
         """What was moved beside what was planned, of every case that was counted."""

@@ -1,5 +1,5 @@
-"""lab.py - a spec brought to life: who sits where, accl-perf on every NIC, its results, the bytes of
-every cable, and what accl-topo predicts for the same."""
+"""lab.py - a spec brought to life: who sits where, accl-perf on every NIC, its results, the bytes
+of every cable, and what accl-topo predicts for the same."""
 
 import dataclasses
 import json
@@ -113,9 +113,9 @@ class Lab:
         mixed = [nic for pair in zip(first, second) for nic in pair]
         return mixed + first[len(second):] + second[len(first):]
 
-    def accl(self, order, arguments, seconds=120):
+    def accl(self, order, arguments, seconds=120, environment=None):
         """Runs `accl-perf allreduce ARGUMENTS`, one rank at every NIC of the order."""
-        job = self.start(order, arguments)
+        job = self.start(order, arguments, environment)
         return self.finish(job, seconds)
 
     def tool_output(self, *arguments):

@@ -17,8 +17,8 @@ FABRICS = ("eflops-64", "leafspine-64")
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="bench/lab/run.sh")
     parser.add_argument("what", choices=("eflops", "fault"))
-    parser.add_argument("--rate", type=int, default=30_000_000, metavar="BITS",
-                        help="of every cable, per second (30000000)")
+    parser.add_argument("--rate", type=int, default=20_000_000, metavar="BITS",
+                        help="of every cable, per second (20000000)")
     parser.add_argument("--mtu", type=int, default=9000, metavar="BYTES", help="(9000)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N",
                         help="every case so often, interleaved (3)")

@@ -26,6 +26,9 @@ SYSCTLS = {
     "net.ipv4.conf.default.rp_filter": 0,
     "net.ipv6.conf.all.disable_ipv6": 1,               # Its chatter would be in the counters.
     "net.ipv6.conf.default.disable_ipv6": 1,
+    # No packet is lost here. BBR would keep only four under way, too few for a path of four slow
+    # cables; and Reno is the one that every namespace may choose.
+    "net.ipv4.tcp_congestion_control": "reno",
     "net.ipv4.tcp_slow_start_after_idle": 0,
     "net.ipv4.tcp_no_metrics_save": 1,
     "net.ipv4.tcp_rmem": f"4096 131072 {WINDOW_BYTES}",

@@ -24,12 +24,13 @@ START_SECONDS = 60
 BLOCK_SECONDS = 120
 END_SECONDS = 5
 AGENT = """#!/bin/sh
-# What mpirun takes for ssh: AGENT HOST COMMAND.
+# What mpirun takes for ssh: AGENT HOST COMMAND. A host name of its own for every NIC, without a
+# dot: Open MPI cuts it there, and daemons of one name would share a session folder.
 net=$(cat "$(dirname "$0")/$1")
 shift
 exec nsenter --net="$net" unshare --uts sh -c 'echo "$1" >/proc/sys/kernel/hostname
 shift
-exec sh -c "$*"' sh "$(basename "$net")" "$@"
+exec sh -c "$*"' sh "$(basename "$net" | tr . -)" "$@"
 """
 
 

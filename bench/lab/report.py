@@ -81,7 +81,8 @@ def time_table(result):
         if result.median(case, result.sizes[0]) is None:
             continue
         rows.append([case] + [f"{time_text(result.median(case, size))} "
-                              f"±{result.spread(case, size):.0f}%" for size in result.sizes])
+                              f"±{result.spread(case, size):.0f}%"
+                              if result.median(case, size) else "" for size in result.sizes])
     return table(["", *map(size_text, result.sizes)], rows)
 
 
@@ -91,7 +92,7 @@ def ratio_table(result):
         if case == "HDRM" or result.median(case, result.sizes[0]) is None:
             continue
         rows.append([case] + [f"{result.median(case, size) / result.median('HDRM', size):.2f}"
-                              for size in result.sizes])
+                              if result.median(case, size) else "" for size in result.sizes])
     return table(["time by HDRM's", *map(size_text, result.sizes)], rows)
 
 

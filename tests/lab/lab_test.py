@@ -84,8 +84,8 @@ def is_as_planned(lab, name):
 def hdrm_shares_nothing(lab):
     check, answer = is_as_planned(lab, "HDRM, hd only")
     assert set(answer["max_flows_per_link"]) == {1}, answer["max_flows_per_link"]
-    between = 2 * sum(1 for cable in lab.cluster.cables if cable.ends[0].node in lab.cluster.switches
-                      and cable.ends[1].node in lab.cluster.switches)
+    between = 2 * sum(all(end.node in lab.cluster.switches for end in cable.ends)
+                      for cable in lab.cluster.cables)
     at_nics = 2 * len(lab.cluster.nics)
     assert not check["has_choice"] and at_nics < check["cables"] <= at_nics + between, check
 
@@ -172,7 +172,8 @@ def inside_leaf_spine():
     spec = alone.folder() / "leafspine-16.yaml"
     spec.write_text(LEAF_SPINE)
     with Lab(spec, BUILD, RATE_BITS, MTU) as lab:
-        tap.hold("leaf-spine: the hash spreads flows over all spines", lambda: leaf_spine_spreads(lab))
+        tap.hold("leaf-spine: the hash spreads flows over all spines",
+                 lambda: leaf_spine_spreads(lab))
     return 0 if tap.good else 1
 
 

@@ -18,8 +18,8 @@ struct PairVolume {
 };
 
 // By sender, then by receiver. Messages without an element are not sent and not counted. The
-// library cuts large vectors into slices first; the sum is the same where the chunks divide a
-// slice, else a chunk gains up to one element a slice, and another loses it.
+// library cuts large vectors into slices first; that changes no sum, for all chunks of a slice but
+// the last are of one length.
 std::vector<PairVolume> volume_by_pair(const Algorithm& algorithm, const Shape& shape,
                                        std::uint64_t elements, std::uint32_t element_bytes);
 
