@@ -18,6 +18,13 @@ NEEDS = {"unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linu
          "ip": "iproute2", "tc": "iproute2"}
 
 
+# What the lab asks of the kernel, on one pair of devices.
+PROBE = """ip link add name l0 type veth peer name l1 && tc qdisc add dev l0 root handle 1: htb &&
+tc class add dev l0 parent 1: classid 1:1 htb rate 1mbit quantum 1500 &&
+tc filter add dev l0 parent 1: protocol ip prio 1 u32 match ip src 10.0.0.1/32 flowid 1:1 &&
+ip link add name l2 type bridge"""
+
+
 class Refused(Exception):
     """Bad input, or a machine that cannot do this: one sentence for people."""
 
@@ -41,6 +48,10 @@ def missing():
     if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"],
                       stderr=subprocess.DEVNULL, check=False).returncode != 0:
         return "needs the right to make mount, PID and network namespaces"
+    if subprocess.run(["unshare", "--net", "sh", "-c", PROBE], stderr=subprocess.DEVNULL,
+                      check=False).returncode != 0:
+        return ("needs a kernel with veth, bridges, HTB and u32: "
+                "modprobe -a veth bridge sch_htb cls_u32")
     return ""
 
 
