@@ -18,6 +18,9 @@
 namespace accl {
 namespace {
 
+// Of a slice of reduce: by ring, all but the root hold that much on their way.
+constexpr std::size_t reduce_bytes = 4 << 20;
+
 // From here on output goes round the cache: it would push out the rings.
 constexpr std::size_t stream_bytes = 16u << 20;
 // A verdict is due in a second, on a host with many more ranks than cores somewhat later; this is
@@ -253,7 +256,8 @@ std::unique_ptr<Communicator> Group::split(int color, int key) {
   std::vector<Rank> ranks;
   for (const auto& [order_key, rank] : chosen) ranks.push_back(ranks_[index(rank)]);
   CommunicatorOptions options = options_;
-  options.order.clear();  // It names the parent's ranks.
+  if (!options.order.empty()) options.first.reset();  // It was the map's, as the order:
+  options.order.clear();                              // that one names the parent's ranks.
   options.counters.reset();
   const std::uint64_t topic = mix(mix(topic_ + number) + static_cast<std::uint64_t>(color));
   return std::make_unique<Group>(session_, std::move(ranks), topic, options);
@@ -306,6 +310,9 @@ void Group::lay_out(const Call& call, const Route& route, Binding& binding) {
   const std::size_t message = slice == 0 ? most : std::min(slice, most);
   // Elements of a chunk in one slice, whole cache lines where it can be.
   std::size_t per_chunk = std::max<std::size_t>(1, message / route.program->largest / element);
+  if (call.collective == Collective::reduce) {
+    per_chunk = std::min(per_chunk, std::max<std::size_t>(1, reduce_bytes / chunks / element));
+  }
   const std::size_t line = ring_unit_bytes / element;
   if (per_chunk > line) per_chunk = per_chunk / line * line;
   const std::span<const Rank> order = routes_.seating().order;

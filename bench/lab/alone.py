@@ -5,8 +5,10 @@ When its first process ends, however it ends, the kernel ends all the others and
 namespace back; a parent outside waits, passes Ctrl-C and SIGTERM on, and dies with it.
 """
 
+import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,9 @@ import sys
 INSIDE = "ACCL_LAB_FOLDER"  # Set inside: the folder of this run.
 FOLDER = "/run/lab"         # Of a file system that ends with the namespaces.
 NEEDS = {"unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linux",
-         "ip": "iproute2", "tc": "iproute2"}
+         "mount": "mount", "ip": "iproute2", "tc": "iproute2", "sysctl": "procps"}
+# What people set for their own jobs must not steer ours.
+FOREIGN = re.compile(r"^(ACCL_(?!DEBUG|LAB)|OMPI_|PMIX_|SLURM_|MASTER_|WORLD_SIZE$|RANK$)")
 
 
 # What the lab asks of the kernel, on one pair of devices.
@@ -30,7 +34,8 @@ class Refused(Exception):
 
 
 def is_inside():
-    return INSIDE in os.environ
+    """Whether this is the first process of a lab; a shell in a lab is not."""
+    return INSIDE in os.environ and os.getpid() == 1
 
 
 def folder():
@@ -43,6 +48,8 @@ def missing():
     lacking = sorted({package for tool, package in NEEDS.items() if shutil.which(tool) is None})
     if lacking:
         return f"needs {', '.join(lacking)}: apt-get install {' '.join(lacking)}"
+    if importlib.util.find_spec("yaml") is None:
+        return "needs Python's yaml: apt-get install python3-yaml, and run Debian's own python3"
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
     if subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "true"],
@@ -62,16 +69,20 @@ def run(command):
         raise Refused(f"the lab {why}")
     inside = (f"mount -t tmpfs tmpfs /run && mkdir /run/netns {FOLDER} && ip link set lo up && "
               "exec \"$@\"")
+    kept = {key: value for key, value in os.environ.items() if not FOREIGN.match(key)}
+    is_on_terminal = sys.stdin is not None and sys.stdin.isatty()
     child = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork",
          "--kill-child=KILL", "--mount-proc", "sh", "-c", inside, "sh", *command],
-        env={**os.environ, INSIDE: FOLDER}, start_new_session=not sys.stdin.isatty())
+        env={**kept, INSIDE: FOLDER}, start_new_session=not is_on_terminal)
 
     def stop(number, _frame):
         child.kill()  # Takes the first process inside with it, and that one all others.
         signal.signal(number, signal.SIG_IGN)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop)
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     status = child.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
     return status if status >= 0 else 128 - status

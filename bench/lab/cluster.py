@@ -52,6 +52,9 @@ class Cluster:
         self.switch_of = {nic: self.cables_at[nic][0].other(nic).node for nic in self.nics}
         self.address = self._addresses()
         self.distance = {switch: self._distances(switch) for switch in switches}
+        if any(len(reached) < len(switches) for reached in self.distance.values()):
+            raise Refused("some switches are not joined to others (planes?); the lab takes one "
+                          "network")
 
     def _addresses(self):
         """{NIC: address}: NIC k of switch s is 10.0.s.k+2, so a switch is one route."""

@@ -16,7 +16,6 @@ import counters
 import peers
 from alone import Refused
 from lab import Lab
-from network import ETHERNET_BYTES
 
 KIB, MIB = 1 << 10, 1 << 20
 # Sizes that share a job, its iterations a size, and the longest it may take.
@@ -107,7 +106,7 @@ class Experiment:
     def run_case(self, case, sizes_set, number, hosts=None):
         sizes, iterations, seconds = sizes_set
         order = self.order(case.order, hosts)
-        check = 1 if number == 0 and sizes_set is SMALL else 0
+        check = 1 if number == 0 else 0
         counts = number == 0 and sizes_set is LARGE and hosts is None
         more = ["--traffic"] if counts else []
         step = sizes[1] // sizes[0] if len(sizes) > 1 else 2
@@ -124,7 +123,7 @@ class Experiment:
                      ours["time_us_min"], ours["time_us_max"], ours["algorithm"])
         if counts:
             # Every size is called as often, so the shares of the sizes are as the sizes.
-            calls = 1 + iterations + 1  # To see the pace, timed, counted.
+            calls = 2 * check + 1 + iterations + 1  # Checked, to see the pace, timed, counted.
             share = sizes[-1] / sum(sizes) / calls
             self.cables[case.name] = {" ".join(key): value[0] * share
                                       for key, value in run.cables.items()}
@@ -150,17 +149,21 @@ class Experiment:
             self.versions[peer.name] = peer.version
         try:
             for number in range(repeats):
-                for case in CASES:
-                    for sizes_set in case.sets:
-                        self.run_case(case, sizes_set, number)
-                    self.say(f"round {number + 1}/{repeats}: {case.name}")
-                for peer in running:
-                    for sizes_set in (SMALL, LARGE):
-                        self.run_peer(peer, sizes_set, number)
-                    self.say(f"round {number + 1}/{repeats}: {peer.name}")
+                self.run_round(running, number)
+                self.say(f"round {number + 1} of {repeats} is done")
         finally:
             for peer in running:
                 peer.close()
+
+    def run_round(self, running, number):
+        for case in CASES:
+            for sizes_set in case.sets:
+                self.run_case(case, sizes_set, number)
+            self.say(f"  {case.name}")
+        for peer in running:
+            for sizes_set in (SMALL, LARGE):
+                self.run_peer(peer, sizes_set, number)
+            self.say(f"  {peer.name}")
 
     def scale(self):
         """The same on a part of the servers."""
@@ -265,11 +268,22 @@ def main(spec, build, out, rate_bits, mtu, rounds, parts=("compare", "scale")):
         experiment.compare(rounds)
         if "scale" in parts:
             experiment.scale()
-        pathlib.Path(out).write_text(json.dumps(experiment.document(rounds), indent=1) + "\n")
+        document = experiment.document(rounds)
+        pathlib.Path(out).write_text(json.dumps(document, indent=1) + "\n")
+        for name, result in document["checked"].items():
+            if counters.complaint(name, result):
+                raise Failed(counters.complaint(name, result))
+        dropped = lab.network.dropped()
+        if dropped:
+            raise Failed(f"{dropped} packets were dropped; the times are not those of a lossless "
+                         "network")
 
 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:4], *map(int, sys.argv[4:7]), sys.argv[7:])
-    except (Failed, peers.Gone, Refused) as failure:
+    except (Failed, peers.Gone) as failure:
         sys.exit(f"lab: {failure}")
+    except Refused as why:
+        print(f"lab: {why}", file=sys.stderr)
+        sys.exit(2)

@@ -2,7 +2,6 @@
 does, and what `accl-topo mend` makes of it. Inside the lab: fault.py SPEC BUILD."""
 
 import dataclasses
-import json
 import pathlib
 import re
 import sys
@@ -10,7 +9,7 @@ import time
 
 import counters
 from alone import Refused
-from lab import Lab, Order
+from lab import Lab, order_of_map
 
 RATE_BITS, MTU = 30_000_000, 9000
 TIMEOUT_MS = 4000
@@ -33,7 +32,8 @@ def run_and_cut(lab, order, cable, iterations, seconds):
                     {"ACCL_TIMEOUT_MS": str(TIMEOUT_MS)})
     time.sleep(STEADY_SECONDS)
     if not job.is_running():
-        raise RuntimeError(f"the job ended before the cut: {lab.finish(job, 1).result.complaint()}")
+        why = lab.finish(job, 1).result.complaint() or "it was done already"
+        raise RuntimeError(f"the job ended before the cut: {why}")
     lab.network.cut(cable)
     cut = time.monotonic()
     run = lab.finish(job, seconds)
@@ -41,7 +41,10 @@ def run_and_cut(lab, order, cable, iterations, seconds):
 
 
 def cable_between(cluster, a, b):
-    return next(cable for cable, there in cluster.between_switches(a) if there == b)
+    for cable, there in cluster.between_switches(a):
+        if there == b:
+            return cable
+    raise RuntimeError(f"no cable joins {a} and {b}")
 
 
 def cut_between_switches(lab, order):
@@ -64,9 +67,7 @@ def mended_order(lab, cable):
     dead.write_text(f"{cable.name}\n")
     path = lab.folder / "mended.json"
     lab.tool_output("mend", str(lab.spec), "--dead", str(dead), "-o", str(path))
-    seats = json.loads(path.read_text())["ranks"]
-    nics = tuple(f"{seat['host']}/{seat['nic']}" for seat in seats)
-    return Order("mended", nics, str(path), True), dead
+    return order_of_map("mended", path), dead
 
 
 def run_mended(lab, cable):
@@ -96,12 +97,15 @@ def main(spec, build):
         order = lab.order("hdrm")
         outcome = cut_between_switches(lab, order)
         name = f"{outcome.cable.name} ({' - '.join(end.node for end in outcome.cable.ends)})"
-        print(f"{name} cut in mid-run: "
-              f"{'carried on' if outcome.run.result.good else outcome.run.result.complaint()}")
+        if not outcome.run.result.good:
+            raise RuntimeError(f"{name} cut in mid-run: {outcome.run.result.complaint()}")
+        print(f"{name} cut in mid-run: carried on over a detour")
         check, answer = run_mended(lab, outcome.cable)
         print(f"mended: at most {max(answer['max_flows_per_link']):.0f} message on a cable in a "
               f"step; payload as planned on {check['cables']} cables: {check['cables_equal']}")
         outcome = cut_at_nic(lab, order)
+        if any(status < 0 for status in outcome.run.result.status):
+            raise RuntimeError(f"a NIC's cable cut: {outcome.run.result.complaint()}")
         print(f"{outcome.cable.name} ({outcome.cable.ends[0].node}) cut in mid-run: every rank had "
               f"ended {outcome.seconds_after:.1f} s later (time-out {TIMEOUT_MS / 1000:g} s):")
         for line in words(outcome):
@@ -111,5 +115,8 @@ def main(spec, build):
 if __name__ == "__main__":
     try:
         main(pathlib.Path(sys.argv[1]), sys.argv[2])
-    except (RuntimeError, Refused) as failure:
+    except RuntimeError as failure:
         sys.exit(f"lab: {failure}")
+    except Refused as why:
+        print(f"lab: {why}", file=sys.stderr)
+        sys.exit(2)

@@ -31,7 +31,7 @@ class Result:
         return not any(self.status)
 
     def complaint(self):
-        """The first failure in words."""
+        """The first failure in words; empty where all is good."""
         for rank, (status, output) in enumerate(zip(self.status, self.output)):
             if status:
                 lines = [line for line in output.splitlines() if line.strip()]

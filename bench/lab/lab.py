@@ -19,16 +19,13 @@ PORT = 7000  # Of the root; every job has the network to itself.
 @dataclasses.dataclass(frozen=True)
 class Order:
     """Which NIC each rank sits at. `rank_map` is a file for accl-topo, and with `hands_map` for
-    accl-perf too: then the ranks start sorted, and the map gives them their seats."""
+    accl-perf too: then the ranks start in the order of hosts and GPUs, and the map gives them
+    their seats."""
     name: str
     nics: tuple      # By position of the plan.
+    launch: tuple    # By number of the rank that is started there.
     rank_map: str
     hands_map: bool = False
-
-    @property
-    def launch(self):
-        """NICs by number of the rank that is started there."""
-        return tuple(sorted(self.nics)) if self.hands_map else self.nics
 
 
 @dataclasses.dataclass
@@ -40,6 +37,15 @@ class Run:
 
     def rows(self):
         return {row["size"]: row for row in self.document["results"]} if self.document else {}
+
+
+def order_of_map(name, path):
+    """The order that a rankmap.json gives; ranks find their seats by it."""
+    seats = json.loads(pathlib.Path(path).read_text())["ranks"]
+    by_place = sorted(seats, key=lambda seat: (seat["host"], seat["gpu"]))
+    nics, launch = (tuple(f"{seat['host']}/{seat['nic']}" for seat in chosen)
+                    for chosen in (seats, by_place))
+    return Order(name, nics, launch, str(path), True)
 
 
 def subtract(after, before):
@@ -74,7 +80,8 @@ class Lab:
         return list(dict.fromkeys(nic.split("/")[0] for nic in self.cluster.nics))
 
     def _write_map(self, name, nics, like):
-        """A rankmap.json with these NICs in this order; positions are what counts in it."""
+        """A rankmap.json with these NICs in this order; positions are what counts in it. It is
+        for accl-topo, with --unpinned: no lane of it is kept by anybody."""
         seats = {f"{seat['host']}/{seat['nic']}": seat for seat in like["ranks"]}
         ranks = [{**seats[nic], "rank": rank} for rank, nic in enumerate(nics)]
         path = self.folder / f"{name}.json"
@@ -85,20 +92,22 @@ class Lab:
         """hdrm, sorted, shuffled or alternating, of all hosts or some."""
         chosen = hosts or self.hosts()
         label = f"{name}-{len(chosen)}"
-        nics = sorted(nic for nic in self.cluster.nics if nic.split("/")[0] in chosen)
+        seats = sorted(self.cluster.rank_map["ranks"],
+                       key=lambda seat: (seat["host"], seat["gpu"]))
+        nics = [f"{seat['host']}/{seat['nic']}" for seat in seats if seat["host"] in chosen]
         if name == "hdrm":
             path = self.folder / f"{label}.json"
             list_file = self.folder / f"{label}.hosts"
             list_file.write_text("\n".join(chosen) + "\n")
             path.write_text(self.tool_output("map", str(self.spec), "--hosts", str(list_file),
                                              "--format", "json"))
-            seats = json.loads(path.read_text())["ranks"]
-            return Order(name, tuple(f"{s['host']}/{s['nic']}" for s in seats), str(path), True)
+            return order_of_map(name, path)
         if name == "shuffled":
             random.Random(seed).shuffle(nics)
         elif name == "alternating":
             nics = self._alternating(nics)
-        return Order(name, tuple(nics), self._write_map(label, nics, self.cluster.rank_map))
+        path = self._write_map(label, nics, self.cluster.rank_map)
+        return Order(name, tuple(nics), tuple(nics), path)
 
     def _alternating(self, nics):
         """By turns from both layers of switches, one layer switch after switch, the other NIC
@@ -136,7 +145,7 @@ class Lab:
 
         before = self.network.counters()
         job = Job(nics, command, folder, {"ACCL_SOCKET_IFNAME": "^mgmt,lo",
-                                          "ACCL_DATA_IFNAME": "^mgmt,lo", **(environment or {})})
+                                          **(environment or {})})
         job.counted = before
         return job
 
@@ -158,7 +167,7 @@ class Lab:
         return path
 
     def explain(self, order, algorithm, size_bytes, spec, *more):
-        """accl-topo's prediction, parsed."""
+        """accl-topo's prediction, parsed. Nothing pins lanes here: the hash chooses."""
         return json.loads(self.tool_output(
-            "explain", str(spec), "--order", order.rank_map, "--algo", algorithm, "--bytes",
-            str(size_bytes), "--json", *more))
+            "explain", str(spec), "--order", order.rank_map, "--unpinned", "--algo", algorithm,
+            "--bytes", str(size_bytes), "--json", *more))

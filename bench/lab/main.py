@@ -8,6 +8,7 @@ import sys
 import time
 
 import alone
+import flags
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -16,20 +17,22 @@ FABRICS = ("eflops-64", "leafspine-64")
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="bench/lab/run.sh")
-    parser.add_argument("what", choices=("eflops", "fault"))
-    parser.add_argument("--rate", type=int, default=20_000_000, metavar="BITS",
-                        help="of every cable, per second (20000000)")
-    parser.add_argument("--mtu", type=int, default=9000, metavar="BYTES", help="(9000)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N",
-                        help="every case so often, interleaved (3)")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "lab", metavar="DIR")
+    commands = parser.add_subparsers(dest="what", required=True)
+    commands.add_parser("fault")
+    command = commands.add_parser("eflops")
+    flags.add_to(command)
+    command.add_argument("--rounds", type=int, default=3, metavar="N",
+                         help="every case so often, interleaved (3)")
+    command.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "lab",
+                         metavar="DIR")
     options = parser.parse_args(arguments)
-    if not 1_000_000 <= options.rate <= 10_000_000_000:
-        parser.error(f"--rate {options.rate}: give 1000000 to 10000000000 bits per second")
-    if not 1280 <= options.mtu <= 9000:
-        parser.error(f"--mtu {options.mtu}: give 1280 to 9000 bytes")
-    if not 1 <= options.rounds <= 20:
-        parser.error(f"--rounds {options.rounds}: give 1 to 20")
+    if options.what == "eflops":
+        flags.check(command, options)
+        if not 1 <= options.rounds <= 20:
+            command.error(f"--rounds {options.rounds}: give 1 to 20")
+        options.out = options.out.resolve()
+        if options.out.is_relative_to("/run"):
+            command.error(f"--out {options.out}: the lab has a /run of its own; give another")
     return options
 
 
@@ -48,8 +51,10 @@ def eflops(options):
         inside("experiment.py", ROOT / "configs" / f"{name}.yaml", ROOT / "build", out,
                options.rate, options.mtu, options.rounds, *(["scale"] if number == 0 else []))
         results.append(out)
-    subprocess.run([sys.executable, str(HERE / "report.py"), str(options.out),
-                    *map(str, results)], check=True)
+    report = subprocess.run([sys.executable, str(HERE / "report.py"), str(options.out),
+                             *map(str, results)], check=False)
+    if report.returncode != 0:
+        sys.exit("lab: no report was made; its words are above")
     print((options.out / "tables.md").read_text())
     print(f"{time.monotonic() - began:.0f} s; tables and pictures are in {options.out}")
 
@@ -57,14 +62,14 @@ def eflops(options):
 def main(arguments):
     options = parse(arguments)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.exit(f"lab: --out {options.out}: {error.strerror}; give another folder")
-    try:
         if options.what == "eflops":
+            options.out.mkdir(parents=True, exist_ok=True)
             eflops(options)
         else:
             inside("fault.py", ROOT / "configs" / "eflops-16.yaml", ROOT / "build")
+    except OSError as error:
+        print(f"lab: --out {options.out}: {error.strerror}; give another folder", file=sys.stderr)
+        sys.exit(2)
     except alone.Refused as why:
         print(f"lab: {why}", file=sys.stderr)
         sys.exit(2)

@@ -11,12 +11,15 @@ chooses (ECMP). When a cable loses its link, packets take a detour where the fab
 
 import concurrent.futures
 import ctypes
+import json
 import os
 import subprocess
 
+from alone import Refused
+
 MANAGEMENT = "mgmt0"  # Of the management network, in every NIC's namespace.
 ETHERNET_BYTES = 14
-WINDOW_BYTES = 1 << 20  # Of TCP; the queue of one sender at one port (1000 packets) holds more.
+WINDOW_BYTES = 1 << 18  # Of TCP; the queue of one sender at one port, 1000 packets, holds several.
 SYSCTLS = {
     "net.ipv4.ip_forward": 1,
     "net.ipv4.fib_multipath_hash_policy": 1,           # Addresses and ports, as switches do.
@@ -40,7 +43,7 @@ def sh(*command, text=None):
     done = subprocess.run(command, input=text, text=True, check=False, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[:500]}")
+        raise Refused(f"{' '.join(command)[:200]}: {done.stderr.strip()[:500]}")
     return done.stdout
 
 
@@ -66,26 +69,24 @@ def open_devices(namespace):
 
 
 def read_devices(file):
-    """{device: (bytes, packets, dropped)} sent."""
+    """{device: (bytes, packets)} sent."""
     text = b""
     while part := os.pread(file.fileno(), 1 << 16, len(text)):
         text += part
     result = {}
     for line in text.decode().splitlines()[2:]:
         name, _, numbers = line.partition(":")
-        sent = [int(word) for word in numbers.split()[8:12]]
-        result[name.strip()] = (sent[0], sent[1], sent[3])
+        result[name.strip()] = tuple(int(word) for word in numbers.split()[8:10])
     return result
 
 
 class Network:
     """A cluster, up. `rate_bits` per second holds for every cable, `mtu` for every link."""
 
-    def __init__(self, cluster, rate_bits, mtu=1500, fair=True):
+    def __init__(self, cluster, rate_bits, mtu):
         self.cluster = cluster
         self.rate_bits = rate_bits
         self.mtu = mtu
-        self.fair = fair
         self.nodes = [*cluster.switches, *cluster.nics]
         self.management = {nic: f"192.168.{(k + 2) >> 8}.{(k + 2) & 255}"
                            for k, nic in enumerate(cluster.nics)}
@@ -195,7 +196,7 @@ class Network:
         packets = 1 if node in self.management else 2
         room = packets * (self.mtu + ETHERNET_BYTES)
         burst = f"burst {room} cburst {room} quantum {self.mtu}"
-        senders = self._senders(node, cable) if self.fair else []
+        senders = self._senders(node, cable)
         lines = [f"qdisc add dev {port} root handle 1: htb default 2",
                  f"class add dev {port} parent 1: classid 1:1 htb rate {rate} {burst}"]
         share = f"{max(8000, self.rate_bits // (len(senders) + 1))}bit"
@@ -231,13 +232,21 @@ class Network:
             distance[end].get(middle, 1 << 20)
 
     def counters(self):
-        """{(cable name, sending node): (bytes, packets, dropped)} since the lab came up."""
+        """{(cable name, sending node): (bytes, packets)} since the lab came up."""
         result = {}
         for node, file in self.devices.items():
             by_port = read_devices(file)
             for cable in self.cluster.cables_at[node]:
                 result[cable.name, node] = by_port[cable.end_at(node).port]
         return result
+
+    def dropped(self):
+        """Packets that the queues of all ports threw away since the lab came up."""
+        total = 0
+        for node in self.nodes:
+            queues = json.loads(sh("tc", "-n", namespace_of(node), "-s", "-j", "qdisc", "show"))
+            total += sum(queue.get("drops", 0) for queue in queues)
+        return total
 
     def cut(self, cable):
         """The link goes down at both ends."""

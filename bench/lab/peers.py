@@ -123,12 +123,6 @@ class Peer:
                 process.wait()
         self.log.close()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.close()
-
 
 def program(build, name):
     path = pathlib.Path(build) / "bench" / "peers" / name
@@ -184,11 +178,17 @@ KINDS = {"Open MPI": open_mpi, "Gloo": gloo}
 
 
 def start(network, nics, build, folder):
-    """Every peer that this machine has; why one is left out goes to stderr."""
+    """Every peer that this machine has; which are not installed goes to stderr. Throws Gone where
+    one is and does not start."""
     running = []
-    for name, make in KINDS.items():
-        try:
-            running.append(make(network, nics, build, folder / name.replace(" ", "-")))
-        except (Refused, Gone) as why:
-            print(f"lab: {name} left out: {why}", file=sys.stderr)
+    try:
+        for name, make in KINDS.items():
+            try:
+                running.append(make(network, nics, build, folder / name.replace(" ", "-")))
+            except Refused as why:
+                print(f"lab: {name} left out: {why}", file=sys.stderr)
+    except Gone:
+        for peer in running:
+            peer.close()
+        raise
     return running

@@ -43,8 +43,6 @@ class Result:
         self.cases = list(dict.fromkeys(row["case"] for row in self.data["rows"]))
         self.sizes = sorted({row["bytes"] for row in self.data["rows"]
                              if row["endpoints"] == self.endpoints})
-        self.algorithms = {(row["case"], row["bytes"]): row["algorithm"]
-                           for row in self.data["rows"]}
 
     def median(self, case, size, endpoints=None):
         times = self.times.get((case, endpoints or self.endpoints, size))
@@ -144,8 +142,9 @@ def counter_table(result):
     """Wire bytes of the kernel by the payload that the plan puts on every cable."""
     rows = []
     for case, checked in result.data["checked"].items():
+        where = "all" if checked["has_choice"] is False else "without a choice of paths"
         rows.append([case, checked["pairs"], "yes" if checked["pairs_equal"] else "NO",
-                     checked["cables"], "yes" if checked["cables_equal"] else "NO",
+                     f"{checked['cables']} ({where})", "yes" if checked["cables_equal"] else "NO",
                      f"{checked['wire_least']:.3f}", f"{checked['wire_most']:.3f}"])
     return table(["", "pairs", "payload as planned", "directed cables", "payload as planned",
                   "wire by payload, least", "most"], rows)
@@ -185,7 +184,7 @@ def load_picture(result, folder):
     for place, axis in enumerate(axes.flat):
         axis.axis("off")
         if place < len(cases):
-            image = axis.imshow(pictures[cases[place]], vmin=0, vmax=most / MIB, cmap="inferno_r")
+            image = axis.imshow(pictures[cases[place]], vmin=0, vmax=most, cmap="inferno_r")
             axis.set_title(cases[place], fontsize=9)
     figure.colorbar(image, ax=axes, shrink=0.8, label="MiB sent, row switch to column switch")
     figure.suptitle(f"{result.fabric}: bytes of every cable in one allreduce of "

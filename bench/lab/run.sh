@@ -1,9 +1,10 @@
 #!/bin/bash
 # bench/lab/run.sh eflops [--rate BITS] [--mtu BYTES] [--rounds N] [--out DIR] - the EFlops
 # experiment from nothing: 64 endpoints on a BiGraph of network namespaces, then the same on a
-# leaf-spine of equal size; every algorithm and order, Open MPI and Gloo, tables and pictures.
-# bench/lab/run.sh fault [--out DIR] - cables cut in mid-run on 16 endpoints, and what is said.
-# Needs root. Writes DIR (build/lab): NAME.json, tables.md, SVG files. Nothing remains but these.
+# leaf-spine of equal size; every algorithm and order, Open MPI and Gloo. Writes NAME.json,
+# tables.md and SVG files to DIR (build/lab); nothing else remains.
+# bench/lab/run.sh fault - cables cut in mid-run on 16 endpoints, and what is said.
+# Needs root. Exit status 1 if anything moved that was not planned, 2 for bad usage.
 set -uo pipefail
 source "$(dirname "$(readlink -f "$0")")/../../tests/prepare.sh"
 lab=$root/bench/lab

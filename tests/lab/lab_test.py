@@ -20,7 +20,6 @@ from lab import Lab  # noqa: E402
 
 MIB = 1 << 20
 RATE_BITS, MTU = 50_000_000, 9000
-MOST_WIRE = 1.08  # Of the payload, from 1 MiB up.
 LEAF_SPINE = """name: leafspine-16
 topology: leaf-spine
 servers: {count: 4, gpus: 4, nics: 4, name: "server{:02}"}
@@ -41,13 +40,12 @@ class Tap:
         self.number += 1
         try:
             check()
-        except (AssertionError, RuntimeError, LookupError, OSError, peers.Gone,
-                subprocess.SubprocessError) as failure:
-            self.good = False
-            print(f"not ok {self.number} - {promise}")
-            print("\n".join(f"# {line}" for line in str(failure).splitlines()))
         except alone.Refused as why:
             print(f"ok {self.number} - {promise} # SKIP {why}")
+        except Exception as failure:  # Whatever it is, the other promises are still to be seen.
+            self.good = False
+            print(f"not ok {self.number} - {promise}")
+            print("\n".join(f"# {line}" for line in repr(failure).splitlines()))
         else:
             print(f"ok {self.number} - {promise}")
 
@@ -75,9 +73,7 @@ def counted(lab, name, size=MIB):
 
 def is_as_planned(lab, name):
     check, answer, _run = counted(lab, name)
-    assert check["pairs_equal"], f"{name}: payload of some pair differs from the plan: {check}"
-    assert check["cables_equal"], f"{name}: payload of some cable differs: {check}"
-    assert 1 <= check["wire_least"] and check["wire_most"] <= MOST_WIRE, f"{name}: {check}"
+    assert not counters.complaint(name, check), counters.complaint(name, check)
     return check, answer
 
 
@@ -144,9 +140,12 @@ def names_who_is_cut_off(lab):
     outcome = fault.cut_at_nic(lab, order)
     status = outcome.run.result.status
     assert all(code == 1 for code in status), f"{status}: {fault.words(outcome)}"
-    said = fault.words(outcome)
-    assert len(said) == 1, f"ranks differ: {said}"
-    assert lab.cluster.address[nic] in said[0], f"{nic} is {lab.cluster.address[nic]}: {said}"
+    lost = order.launch.index(nic)
+    said = {rank: text.strip().splitlines()[-1] for rank, text in
+            enumerate(outcome.run.result.output) if rank != lost}
+    assert len(set(said.values())) == 1, f"ranks differ: {said}"
+    host = nic.split("/")[0]
+    assert f"rank {lost} (host {host}, " in next(iter(said.values())), said
 
 
 def inside():
@@ -160,7 +159,7 @@ def inside():
                 ("Open MPI and Gloo run on the same cables", peers_run_here),
                 ("a cable cut between switches: carries on; mended: contention-free again",
                  carries_on_over_a_detour),
-                ("a NIC's cable cut: every rank ends in time and names the path",
+                ("a NIC's cable cut: every rank ends in time and names who is cut off",
                  names_who_is_cut_off)):
             tap.hold(promise, lambda check=check: check(lab))
     return 0 if tap.good else 1

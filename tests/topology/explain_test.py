@@ -278,6 +278,19 @@ def what_cannot_be_a_path_is_named_with_its_line(bench):
         assert (done.returncode == 2) == (path == "/nonexistent"), done
 
 
+def without_pins_the_hash_spreads_the_flows_of_a_map(bench):
+    """By the map's lanes each leaf's two ranks have a spine each; a hash may choose the same."""
+    spec = bench.file("leaves.yaml", LEAVES)
+    most = {seed: explain(bench, spec, "--order", "hdrm", "--seed", str(seed), "--unpinned")
+            ["max_flows_per_link"] for seed in range(1, 17)}
+    assert {max(flows) for flows in most.values()} == {1, 2}, most
+    pinned = {max(explain(bench, spec, "--order", "hdrm", "--seed", str(seed))
+                  ["max_flows_per_link"]) for seed in range(1, 17)}
+    assert pinned == {1}, pinned
+    done = bench.run("explain", spec, "--unpinned")
+    assert done.returncode == 2 and "--order" in done.stderr, done.stderr
+
+
 def steps_that_are_free_change_times_and_nothing_else(bench):
     spec = bench.file("leaves.yaml", LEAVES)
     together = bench.file("paths", paths_over((1, 1, 1, 1)))
@@ -348,6 +361,7 @@ CHECKS = (pairs_of_halving_doubling_and_ring_are_as_counted_by_hand,
           seen_paths_hold_for_pinned_orders_and_all_cases_but_not_for_the_rival,
           a_seen_path_may_be_long_and_names_the_cable_where_there_are_two,
           what_cannot_be_a_path_is_named_with_its_line,
+          without_pins_the_hash_spreads_the_flows_of_a_map,
           steps_that_are_free_change_times_and_nothing_else, rates_of_a_lab_are_counted_to_the_byte,
           rates_of_a_lab_go_through_every_export_and_back)
 

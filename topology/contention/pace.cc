@@ -9,6 +9,13 @@
 namespace accl::topology {
 namespace {
 
+// Of a list that is sorted by `member`. (equal_range would do, but for clang 14.)
+template <class Item, class Key>
+std::span<const Item> those_with(const std::vector<Item>& list, const Key& key, Key Item::*member) {
+  const auto begin = std::ranges::lower_bound(list, key, {}, member);
+  return {begin, std::ranges::upper_bound(list, key, {}, member)};
+}
+
 constexpr double rounding = 1e-9;  // Relative: what happens so close happens together.
 
 class Pace {
@@ -110,10 +117,9 @@ void Pace::expect(std::uint32_t round, Position position) {
 void Pace::enter(Position position, std::uint32_t round) {
   const std::vector<Message>& messages = traffic_.rounds[stage_of_[round]].messages;
   const std::vector<Routed>& flows = rounds_[stage_of_[round]].flows;
-  for (const Message& message : std::ranges::equal_range(messages, position, {}, &Message::from)) {
+  for (const Message& message : those_with(messages, position, &Message::from)) {
     const auto number = static_cast<std::uint32_t>(&message - messages.data());
-    const auto own = std::ranges::equal_range(flows, number, {}, &Routed::message);
-    send(message, {own.begin(), own.end()}, round);
+    send(message, those_with(flows, number, &Routed::message), round);
   }
 }
 

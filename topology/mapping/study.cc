@@ -71,13 +71,13 @@ Shape shape_for(const Fabric& fabric, const std::string& algorithm, std::uint32_
   return shape;
 }
 
-void check_paced(const Traffic& traffic) {
-  const std::uint64_t messages = traffic.message_count();
-  if (messages <= max_paced_messages) return;
+void check_paced(const Traffic& traffic, std::uint32_t qps) {
+  const std::uint64_t flows = traffic.message_count() * qps;
+  if (flows <= max_paced_messages) return;
   fail(ErrorKind::invalid_argument,
        "--steps free: {} messages are more than the {} that can be followed one by one; leave it "
-       "out, or take fewer ranks",
-       messages, max_paced_messages);
+       "out, or take fewer ranks or --qps",
+       flows, max_paced_messages);
 }
 
 }  // namespace
@@ -111,7 +111,7 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
   const bool is_free = options.steps == Steps::free;
-  if (is_free) check_paced(result.traffic);
+  if (is_free) check_paced(result.traffic, options.qps);
   const Sending sending = sending_of(result);
   const double chunk_bytes = static_cast<double>(options.bytes) / result.traffic.chunks;
   std::vector<RoutedRound> kept;

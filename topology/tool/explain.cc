@@ -30,6 +30,7 @@ struct Options {
   std::string steps = "together";
   bool json = false;
   bool cables = false;
+  bool unpinned = false;
 };
 
 First first_of(const Options& options) { return options.first == "far" ? First::far : First::near; }
@@ -88,6 +89,10 @@ Study study_of(const Cluster& cluster, const Options& options) {
     seats = seats_of_map(cluster, map, options.order);
     if (options.first.empty()) first = map.first == "far" ? First::far : First::near;
     if (options.map.algorithm.empty() && !map.algorithm.empty()) algorithm = map.algorithm;
+  }
+  if (options.unpinned) {
+    seats.lanes.clear();
+    seats.own_lanes.clear();
   }
   if (!seats.lanes.empty()) how.qps = 1;
   Study result = study(fabric, condition, algorithm, first, seats, how);
@@ -304,6 +309,10 @@ Command explain_command(CLI::App& app) {
   command->add_option("--qps", options->study.qps, "Connections a message is split over (1)")
       ->check(CLI::Range(1, 64));
   command->add_option("--seed", options->study.seed, "Of the switches' hash and of shuffles (1)");
+  command
+      ->add_flag("--unpinned", options->unpinned,
+                 "With --order: nothing keeps the lanes of the map, the hash chooses")
+      ->needs(order);
   CLI::Option* const json = command->add_flag("--json", options->json, "As JSON");
   command
       ->add_flag("--cables", options->cables,
