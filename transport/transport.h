@@ -150,6 +150,10 @@ class Endpoint {
   // finish(), when the peer has tried.
   virtual bool is_viewable() const { return false; }
 
+  // The way to the peer in words, as "10.0.1.2:41234 on eth0 to 10.0.3.2:35555"; empty where there
+  // is nothing to say of it.
+  virtual std::string path() const { return {}; }
+
   // Why this endpoint carries no more, in words; empty while it works.
   virtual std::string failure() const = 0;
   virtual bool broken() const = 0;
