@@ -39,6 +39,13 @@ void set_option(int socket, int level, int option, int value) {
   static_cast<void>(setsockopt(socket, level, option, &value, sizeof value));
 }
 
+// The port is chosen when the socket connects: then it need not be free towards everybody.
+bool bind_host(int socket, Address address) {
+  address.set_port(0);
+  set_option(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  return bind(socket, address.get(), address.bytes()) == 0;
+}
+
 }  // namespace
 
 Address::Address(const sockaddr* address, socklen_t bytes) : bytes_(bytes) {
@@ -209,11 +216,12 @@ Address peer_address(int socket) {
   return Address(reinterpret_cast<const sockaddr*>(&storage), bytes);
 }
 
-Fd start_connect(const Address& address) {
+Fd start_connect(const Address& address, const Address* from) {
   Fd socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return socket;
-  if (connect(socket.get(), address.get(), address.bytes()) == 0) return socket;
-  if (errno == EINPROGRESS || errno == EINTR) return socket;
+  const bool bound = from == nullptr || bind_host(socket.get(), *from);
+  if (bound && connect(socket.get(), address.get(), address.bytes()) == 0) return socket;
+  if (bound && (errno == EINPROGRESS || errno == EINTR)) return socket;
   const int error = errno;
   socket.reset();
   errno = error;

@@ -67,8 +67,20 @@ bool Meeting::advance() {
 
 Address Meeting::way_to_guest(const Guest& guest) const {
   const Contact& to = session_.contact(guest.rank);
-  if (over_ == MeetOver::network) return to.address;
-  return way_to(session_.contact(index(session_.self())), to);
+  const Address near = way_to(session_.contact(index(session_.self())), to);
+  const bool is_aside = over_ == MeetOver::aside;
+  const bool is_inside = over_ == MeetOver::nearest && near.family() == AF_UNIX;
+  return is_aside || is_inside ? near : to.data_address;
+}
+
+// Where data has an interface of its own, it leaves by that one's address whatever the routes
+// prefer.
+Fd Meeting::call(const Guest& guest) const {
+  const Address way = way_to_guest(guest);
+  const Contact& self = session_.contact(index(session_.self()));
+  const bool is_data = over_ != MeetOver::aside && way.family() == self.data_address.family();
+  const bool is_chosen = self.data_address.text() != self.address.text();
+  return start_connect(way, is_data && is_chosen ? &self.data_address : nullptr);
 }
 
 void Meeting::pick_up(Guest& guest) {
@@ -81,7 +93,7 @@ void Meeting::pick_up(Guest& guest) {
 
 void Meeting::dial(Guest& guest) {
   if (Clock::now() < guest.next_try) return;
-  guest.socket = start_connect(way_to_guest(guest));
+  guest.socket = call(guest);
   if (!guest.socket) return try_again(guest, errno);
   guest.stage = Stage::connecting;
 }

@@ -34,6 +34,7 @@ class Meeting {
   };
 
   Address way_to_guest(const Guest& guest) const;
+  Fd call(const Guest& guest) const;
   bool advance();  // True once all are met.
   void pick_up(Guest& guest);
   void dial(Guest& guest);

@@ -170,6 +170,7 @@ Request request_of(std::uint32_t rank, std::uint32_t size) {
   request.contact.member.rank = Rank{rank};
   request.contact.member.host = "host";
   request.contact.address = resolve({"192.0.2.1", static_cast<std::uint16_t>(1 + rank)}, "test");
+  request.contact.data_address = resolve({"198.51.100.1", 7}, "test");
   request.contact.unix_name = "name";
   request.size = size;
   request.version = "1";
@@ -192,6 +193,7 @@ TEST(Rosters, Of4096RanksGiveATableThatComesBack) {
   ASSERT_TRUE(table.has_value());
   EXPECT_EQ(table->settings, "settings");
   EXPECT_EQ(table->contacts[4095].member.address, "192.0.2.1:4096");
+  EXPECT_EQ(table->contacts[4095].data_address.text(), "198.51.100.1:7");
 }
 
 TEST(Rosters, SayWhoIsMissing) {
