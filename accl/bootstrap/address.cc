@@ -95,10 +95,14 @@ std::string Address::text() const {
     if (bytes_ <= name_at) return "a unix socket";
     return "unix socket " + std::string(address.sun_path + 1, bytes_ - name_at);
   }
+  const char* const form = family() == AF_INET6 ? "[{}]:{}" : "{}:{}";
+  return fmt::format(fmt::runtime(form), host_text(), port());
+}
+
+std::string Address::host_text() const {
   char host[NI_MAXHOST] = "?";
   static_cast<void>(getnameinfo(get(), bytes_, host, sizeof host, nullptr, 0, NI_NUMERICHOST));
-  const char* const form = family() == AF_INET6 ? "[{}]:{}" : "{}:{}";
-  return fmt::format(fmt::runtime(form), host, port());
+  return host;
 }
 
 void Address::write(Writer& writer) const {

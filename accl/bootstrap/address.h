@@ -33,6 +33,7 @@ class Address {
 
   // "192.0.2.1:80", "[::1]:80", "unix socket name".
   std::string text() const;
+  std::string host_text() const;  // "192.0.2.1", "::1"; of the internet families only.
 
   void write(Writer& writer) const;  // Of the internet families only.
   static std::optional<Address> read(Reader& reader);

@@ -31,6 +31,8 @@ Meeting::Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t
     Guest guest;
     guest.rank = rank;
     guest.dials = rank < self;
+    const std::string path = path_of(guest);
+    if (!path.empty()) session.engine().desk().await(topic, {rank, path, Clock::now()});
     guests_.push_back(std::move(guest));
   }
 }
@@ -88,7 +90,7 @@ void Meeting::pick_up(Guest& guest) {
   if (!socket) return;
   if (send(socket.get(), &taken, 1, MSG_NOSIGNAL) != 1) return;  // It has gone; another may come.
   guest.socket = std::move(socket);
-  guest.stage = Stage::met;
+  meet(guest);
 }
 
 void Meeting::dial(Guest& guest) {
@@ -118,7 +120,12 @@ void Meeting::read_answer(Guest& guest) {
   const ssize_t got = recv(guest.socket.get(), &answer, 1, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return try_again(guest, got == 0 ? ECONNRESET : errno);
+  meet(guest);
+}
+
+void Meeting::meet(Guest& guest) {
   guest.stage = Stage::met;
+  session_.engine().desk().met(topic_, guest.rank);
 }
 
 // A peer that does not listen yet, or any more: the desk will say if it is gone for good.
@@ -151,6 +158,18 @@ void Meeting::wait(const Deadline& deadline) const {
     if (retries) left_ms = std::min(left_ms, static_cast<int>(retry_interval.count()));
   }
   static_cast<void>(poll(polls.data(), polls.size(), left_ms));
+}
+
+// Who dials, and where; the same at both ends. Empty inside a host.
+std::string Meeting::path_of(const Guest& guest) const {
+  if (way_to_guest(guest).family() == AF_UNIX) return {};
+  const Contact* ends[] = {&session_.contact(index(session_.self())),
+                           &session_.contact(guest.rank)};
+  if (!guest.dials) std::swap(ends[0], ends[1]);
+  const bool is_data = over_ != MeetOver::aside;
+  const Address& from = is_data ? ends[0]->data_address : ends[0]->address;
+  const Address& to = is_data ? ends[1]->data_address : ends[1]->address;
+  return fmt::format("{} to {}", from.host_text(), to.text());
 }
 
 void Meeting::give_up() const {

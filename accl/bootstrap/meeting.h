@@ -40,9 +40,11 @@ class Meeting {
   void dial(Guest& guest);
   void finish_dial(Guest& guest);
   void read_answer(Guest& guest);
+  void meet(Guest& guest);
   void try_again(Guest& guest, int error);
   void look_for_verdict() const;
   void wait(const Deadline& deadline) const;
+  std::string path_of(const Guest& guest) const;
   [[noreturn]] void give_up() const;
 
   JobSession& session_;

@@ -55,6 +55,7 @@ std::vector<Fact> sample_facts() {
   state.state.count = 1ull << 40;
   state.state.waiting_for = -1;
   state.state.report = {ReportKind::broken, 3, "reset"};
+  state.state.dead = {{1, "a to b"}, {2, "", false}};
   return {GoneFact{3, Gone::died}, AbortFact{9, {1, 2, 3}, ErrorKind::remote, "text"},
           InquiryFact{9, {4, 5}, 12}, state,
           VerdictFact{{{ErrorKind::remote, {{3, Gone::died}}, 0, ""},

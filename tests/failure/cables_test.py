@@ -1,5 +1,6 @@
 """cables_test.py ACCL_PERF: ranks in network namespaces with a network for control and one for data.
-Which sockets go where. Needs root; nothing of it outlives this program. Prints TAP."""
+Which sockets go where, and what all ranks say when data cables carry nothing while every process
+lives. Needs root; nothing of it outlives this program. Prints TAP."""
 
 import os
 import pathlib
@@ -7,12 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "topology"))
 from bench import run_checks  # pylint: disable=wrong-import-position
 
+TIMEOUT_S = 1.5
+VERDICT_S = 3  # Late by so much at most, on a busy machine.
 PATIENCE_S = 30
+NOWHERE = "02:00:00:00:00:99"
 # When the namespaces around it end, so does everything in them.
 SEALED = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
 
@@ -61,7 +66,7 @@ class Cluster:
 
     def start(self, bench, folder, **settings):
         """accl-perf's allreduce in a ring, for ever."""
-        environment = dict(os.environ, **settings)
+        environment = dict(os.environ, ACCL_TIMEOUT_MS=str(int(TIMEOUT_S * 1000)), **settings)
         for rank in range(self.ranks):
             words = ["ip", "netns", "exec", f"r{rank}", bench.program, "allreduce", "--rank", rank,
                      "--world", self.ranks, "--root", "10.77.0.1:7000", "--transport", "tcp",
@@ -80,6 +85,18 @@ class Cluster:
             time.sleep(0.05)
         raise AssertionError("no row of the table in time")
 
+    def endings(self):
+        """What each rank says in the end, and how long all of them took."""
+        start = time.monotonic()
+        said = [job.communicate(timeout=PATIENCE_S)[1] for job in self.jobs]
+        assert [job.returncode for job in self.jobs] == [1] * self.ranks, said
+        return said, time.monotonic() - start
+
+    def lose_packets(self, rank, peer):
+        """What `rank` sends to `peer` over the data network goes to an address that nobody has."""
+        ip("-n", f"r{rank}", "neigh", "replace", f"10.78.0.{peer + 1}", "lladdr", NOWHERE, "dev",
+           "cable", "nud", "permanent")
+
 
 def sockets(rank):
     """(own address, peer's address) of every TCP connection there."""
@@ -87,6 +104,23 @@ def sockets(rank):
                           check=True, stdout=subprocess.PIPE, text=True).stdout
     lines = [line.split() for line in text.splitlines()]
     return [tuple(word.rsplit(":", 1)[0].strip("[]") for word in words[2:4]) for words in lines]
+
+
+def run_and_cut(bench, ranks, cut):
+    """The verdict that all ranks gave after `cut(cluster)` in the middle of a run."""
+    folder = pathlib.Path(tempfile.mkdtemp(dir=bench.folder))
+    with Cluster(ranks) as cluster:
+        cluster.start(bench, folder, ACCL_DATA_IFNAME="=cable")
+        cluster.wait_for_rows(folder)
+        cut(cluster)
+        said, seconds = cluster.endings()
+    assert len(set(said)) == 1, said
+    assert seconds < TIMEOUT_S + VERDICT_S, (seconds, said[0])
+    return said[0]
+
+
+def path(rank, peer):
+    return rf"10\.78\.0\.{rank + 1}:\d+ on cable to 10\.78\.0\.{peer + 1}:\d+"
 
 
 def data_takes_its_own_interface_and_the_rest_does_not(bench):
@@ -127,10 +161,52 @@ def an_interface_that_is_not_there_is_named(bench):
                for text in said), said
 
 
+def a_rank_whose_data_cable_is_cut_is_named_by_all(bench):
+    said = run_and_cut(bench, 4, lambda cluster: ip("link", "set", "port2", "down"))
+    # Where only one of its two connections had anything under way, the other is not known dead.
+    one = r"the connection between rank \d \(host .*\) and rank \d \(host .*\) carries nothing"
+    more = r"the connections between rank 2 \(host .*\) and ranks [013, ]+ carry nothing"
+    assert re.search(f"{one}|{more}", said) and "rank 2" in said, said
+    paths = "|".join([path(peer, 2) for peer in (0, 1, 3)] + [path(2, peer) for peer in (0, 1, 3)])
+    assert re.search(f"live: .*({paths}), nothing acknowledged for", said), said
+
+
+def two_ranks_that_cannot_reach_each_other_are_named_by_all(bench):
+    def cut(cluster):
+        cluster.lose_packets(1, 2)
+        cluster.lose_packets(2, 1)
+    said = run_and_cut(bench, 4, cut)
+    assert re.search(r"the connection between rank ([12]) \(host .*\) and rank (?!\1)[12] \(host "
+                     r".*\) carries nothing, though both live: "
+                     f"({path(1, 2)}|{path(2, 1)}), nothing acknowledged for \\d+ ms", said), said
+
+
+def a_way_that_leads_one_way_only_is_named_too(bench):
+    said = run_and_cut(bench, 3, lambda cluster: cluster.lose_packets(0, 1))
+    assert re.search(r"the connection between rank [01] \(host .*\) and rank [01] \(host .*\) "
+                     f"carries nothing, though both live: ({path(0, 1)}|{path(1, 0)})", said), said
+
+
+def a_connection_that_does_not_open_is_named_by_all(bench):
+    with Cluster(3) as cluster:
+        cluster.lose_packets(1, 2)
+        cluster.lose_packets(2, 1)
+        cluster.start(bench, bench.folder, ACCL_DATA_IFNAME="=cable")
+        said, _ = cluster.endings()
+    assert len(set(said)) == 1, said
+    assert re.search(r"the connection between rank [12] \(host .*\) and rank [12] \(host .*\) "
+                     r"carries nothing, though both live: 10\.78\.0\.3 to 10\.78\.0\.2:\d+, which "
+                     "has not opened for", said[0]), said[0]
+
+
 CHECKS = [data_takes_its_own_interface_and_the_rest_does_not,
           without_the_setting_data_goes_where_the_rest_goes,
           ranks_of_all_namespaces_count_against_the_cores,
-          an_interface_that_is_not_there_is_named]
+          an_interface_that_is_not_there_is_named,
+          a_rank_whose_data_cable_is_cut_is_named_by_all,
+          two_ranks_that_cannot_reach_each_other_are_named_by_all,
+          a_way_that_leads_one_way_only_is_named_too,
+          a_connection_that_does_not_open_is_named_by_all]
 
 
 def obstacle():

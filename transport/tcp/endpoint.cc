@@ -22,6 +22,11 @@ namespace {
 // many that one busy peer keeps the others waiting.
 constexpr int reads_per_poll = 4;
 
+// One loss is answered by the first retransmission, and a congested network by a later one; these
+// are asked for when a wait has outlasted its time-out anyway.
+constexpr std::uint32_t stalled_tries = 2;
+constexpr std::uint32_t stalled_ms = 500;
+
 std::string system_words(int error) { return std::generic_category().message(error); }
 
 // Small messages must not wait for the acknowledgement of others. Means nothing to a unix socket.
@@ -150,6 +155,22 @@ bool TcpEndpoint::took(std::uint32_t lane, std::uint32_t until) const {
 
 const std::byte* TcpEndpoint::view(const RegionKey&, std::uint64_t, std::uint64_t) {
   return nullptr;
+}
+
+// The kernel sends again after 200 ms or so, and then waits twice as long each time: the waits that
+// are over add up to the present one less the first. That counts where the peer goes on sending and
+// so acknowledges what came before. Probes ask whether a window of size 0 has opened.
+std::optional<Stall> TcpEndpoint::stall() const {
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return std::nullopt;
+  const bool resends = info.tcpi_unacked != 0;
+  const std::uint32_t tries = resends ? info.tcpi_retransmits : info.tcpi_probes;
+  const std::uint32_t waits_us = info.tcpi_rto - (info.tcpi_rto >> info.tcpi_backoff);
+  std::uint32_t silent_ms = info.tcpi_last_ack_recv;
+  if (resends) silent_ms = std::max({silent_ms, info.tcpi_last_data_sent, waits_us / 1000});
+  if (tries < stalled_tries || silent_ms < stalled_ms) return std::nullopt;
+  return Stall{silent_ms, tries};
 }
 
 void TcpEndpoint::flush() {

@@ -44,6 +44,7 @@ class TcpEndpoint : public Endpoint {
   bool took(std::uint32_t lane, std::uint32_t until) const override;
   const std::byte* view(const RegionKey& key, std::uint64_t offset, std::uint64_t bytes) override;
   std::string path() const override { return path_; }
+  std::optional<Stall> stall() const override;
   std::string failure() const override { return failure_; }
   bool broken() const override { return broken_; }
 
