@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "accl/base/error.h"
 #include "accl/base/ids.h"
 #include "accl/base/types.h"
 #include "accl/bootstrap/session.h"
@@ -81,6 +82,9 @@ class Communicator {
   // what this rank sends. It has connections of its own, so this one is as fast as before.
   virtual std::unique_ptr<Communicator> counting(std::shared_ptr<TransportCounters> counters) = 0;
   virtual void abort() = 0;  // From any thread.
+
+  // What every call gives from now on; empty while all is well. From any thread.
+  virtual std::optional<Error> failure() const = 0;
 
   // What a call of this size would use: "ring", "hd", ...
   virtual std::string algorithm_for(const Call& call) const = 0;

@@ -172,8 +172,9 @@ void Connections::open(std::span<const Rank> peers, Watch& watch) {
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     numbers.push_back(sockets[i].get());
     reporting(wanted[i], watch, [&] {
-      endpoints_[index(wanted[i])] =
-          transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
+      auto endpoint = transport_for(wanted[i]).open(wanted[i], std::move(sockets[i]));
+      const std::lock_guard lock(mutex_);
+      endpoints_[index(wanted[i])] = std::move(endpoint);
     });
   }
   // All greetings before the first finish(), which may read those of others, too.
@@ -243,6 +244,26 @@ std::vector<int> Connections::event_fds() const {
 std::string Connections::failure(Rank peer) const {
   const Endpoint* const endpoint = endpoints_[index(peer)].get();
   return endpoint != nullptr && endpoint->broken() ? endpoint->failure() : std::string();
+}
+
+std::string Connections::over(Rank peer) const {
+  const Endpoint* const endpoint = endpoints_[index(peer)].get();
+  const std::string path = endpoint != nullptr ? endpoint->path() : std::string();
+  return path.empty() ? path : " over " + path;
+}
+
+std::vector<DeadPath> Connections::dead_paths() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<DeadPath> dead;
+  for (std::uint32_t r = 0; r < endpoints_.size(); ++r) {
+    if (endpoints_[r] == nullptr) continue;
+    const std::optional<Stall> stall = endpoints_[r]->stall();
+    if (!stall) continue;
+    dead.push_back(
+        {Rank{r}, fmt::format("{}, nothing acknowledged for {} ms, {} retransmissions",
+                              endpoints_[r]->path(), stall->silent_ms, stall->retransmissions)});
+  }
+  return dead;
 }
 
 std::unique_ptr<Region> Connections::share(const Memory& memory) {

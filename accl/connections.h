@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,10 @@ class Connections {
 
   // The endpoint's own words if it is broken, else empty.
   std::string failure(Rank peer) const;
+  // " over 10.0.1.2:41234 on eth0 to 10.0.3.2:35555" for a sentence; empty where nothing is known.
+  std::string over(Rank peer) const;
+  // Connections that carry nothing. From any thread.
+  std::vector<DeadPath> dead_paths() const;
 
   // A region of ours that peers of this host may look at; null where they cannot.
   std::unique_ptr<Region> share(const Memory& memory);
@@ -78,7 +83,8 @@ class Connections {
   const ConnectionOptions options_;
   bool is_crowded_ = false;
   bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
-  std::unique_ptr<Transport> shm_, push_;             // The second is tcp or ucx.
+  std::unique_ptr<Transport> shm_, push_;  // The second is tcp or ucx.
+  mutable std::mutex mutex_;               // Of the next, for other threads that read it.
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
   std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.
 };

@@ -81,9 +81,12 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       expected_transport_(connections_.expected()),
       routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,
               table_of(*session_)),
-      idle_(connections_, executor_, *watch_, session_->timeout()) {}
+      idle_(connections_, executor_, *watch_, session_->timeout()) {
+  watch_->set_witness([this] { return connections_.dead_paths(); });
+}
 
 Group::~Group() {
+  watch_->set_witness({});
   {
     const Lock lock(mutex_);
     is_stopping_ = true;

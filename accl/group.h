@@ -44,6 +44,9 @@ class Group final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
   std::unique_ptr<Communicator> counting(std::shared_ptr<TransportCounters> counters) override;
   void abort() override { watch_->abort(); }
+  std::optional<Error> failure() const override {
+    return watch_->failed() ? std::optional(watch_->verdict()) : std::nullopt;
+  }
   std::string algorithm_for(const Call& call) const override;
   std::string transports() const override { return connections_.names(); }
   std::string expected_transport() const override { return expected_transport_; }

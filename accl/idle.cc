@@ -67,8 +67,8 @@ void Idle::check(Rank peer) {
                                    std::memory_order_relaxed);
   const auto waited = Clock::now() - since_;
   if (waited > timeout_ + verdict_grace) {
-    fail(ErrorKind::timeout, "nothing came from rank {} within {} ms", index(peer),
-         timeout_.count());
+    fail(ErrorKind::timeout, "nothing came from rank {} within {} ms{}", index(peer),
+         timeout_.count(), connections_.over(peer));
   }
   if (is_reported_) return;
   const std::string broken = connections_.failure(peer);

@@ -8,7 +8,7 @@ build_packages=(g++ meson ninja-build ccache pkgconf libfmt-dev libspdlog-dev li
   nlohmann-json3-dev libhwy-dev libucx-dev
   libhwloc-dev libxml2-dev libyaml-cpp-dev)
 test_packages=(libgtest-dev libbenchmark-dev clang-format libsimgrid-dev
-  ibsim-utils libumad2sim0 opensm infiniband-diags chromium chromium-driver)
+  iproute2 ibsim-utils libumad2sim0 opensm infiniband-diags chromium chromium-driver)
 # For tests/run.sh fuzz and full.
 fuzz_packages=(clang libclang-rt-14-dev)
 # What accl-perf --peers is compared with, and whose mpirun starts ranks in tests.

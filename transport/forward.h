@@ -39,6 +39,8 @@ class ForwardEndpoint : public Endpoint {
     return inner_->view(key, offset, bytes);
   }
   bool is_viewable() const override { return inner_->is_viewable(); }
+  std::string path() const override { return inner_->path(); }
+  std::optional<Stall> stall() const override { return inner_->stall(); }
   std::string failure() const override { return inner_->failure(); }
   bool broken() const override { return inner_->broken(); }
 

@@ -27,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -112,6 +113,12 @@ struct LaneCounters {
   const std::atomic<std::uint32_t>* sent = nullptr;      // `pieces` until here may change (push).
 };
 
+// A connection on which nothing that we send is acknowledged any more.
+struct Stall {
+  std::uint32_t silent_ms = 0;        // Since anything was.
+  std::uint32_t retransmissions = 0;  // In vain, one after the other.
+};
+
 class Endpoint {
  public:
   virtual ~Endpoint() = default;
@@ -149,6 +156,14 @@ class Endpoint {
   // Whether the peer can look at our registered memory in the same way. May turn true only after
   // finish(), when the peer has tried.
   virtual bool is_viewable() const { return false; }
+
+  // The way to the peer in words, as "10.0.1.2:41234 on eth0 to 10.0.3.2:35555"; empty where there
+  // is nothing to say of it.
+  virtual std::string path() const { return {}; }
+
+  // Whether this is such a one, as far as the transport can tell. The one member function, with
+  // path(), that any thread may call at any time.
+  virtual std::optional<Stall> stall() const { return std::nullopt; }
 
   // Why this endpoint carries no more, in words; empty while it works.
   virtual std::string failure() const = 0;

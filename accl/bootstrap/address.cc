@@ -39,6 +39,13 @@ void set_option(int socket, int level, int option, int value) {
   static_cast<void>(setsockopt(socket, level, option, &value, sizeof value));
 }
 
+// The port is chosen when the socket connects: then it need not be free towards everybody.
+bool bind_host(int socket, Address address) {
+  address.set_port(0);
+  set_option(socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+  return bind(socket, address.get(), address.bytes()) == 0;
+}
+
 }  // namespace
 
 Address::Address(const sockaddr* address, socklen_t bytes) : bytes_(bytes) {
@@ -88,10 +95,14 @@ std::string Address::text() const {
     if (bytes_ <= name_at) return "a unix socket";
     return "unix socket " + std::string(address.sun_path + 1, bytes_ - name_at);
   }
+  const char* const form = family() == AF_INET6 ? "[{}]:{}" : "{}:{}";
+  return fmt::format(fmt::runtime(form), host_text(), port());
+}
+
+std::string Address::host_text() const {
   char host[NI_MAXHOST] = "?";
   static_cast<void>(getnameinfo(get(), bytes_, host, sizeof host, nullptr, 0, NI_NUMERICHOST));
-  const char* const form = family() == AF_INET6 ? "[{}]:{}" : "{}:{}";
-  return fmt::format(fmt::runtime(form), host, port());
+  return host;
 }
 
 void Address::write(Writer& writer) const {
@@ -209,11 +220,12 @@ Address peer_address(int socket) {
   return Address(reinterpret_cast<const sockaddr*>(&storage), bytes);
 }
 
-Fd start_connect(const Address& address) {
+Fd start_connect(const Address& address, const Address* from) {
   Fd socket(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return socket;
-  if (connect(socket.get(), address.get(), address.bytes()) == 0) return socket;
-  if (errno == EINPROGRESS || errno == EINTR) return socket;
+  const bool bound = from == nullptr || bind_host(socket.get(), *from);
+  if (bound && connect(socket.get(), address.get(), address.bytes()) == 0) return socket;
+  if (bound && (errno == EINPROGRESS || errno == EINTR)) return socket;
   const int error = errno;
   socket.reset();
   errno = error;

@@ -33,6 +33,7 @@ class Address {
 
   // "192.0.2.1:80", "[::1]:80", "unix socket name".
   std::string text() const;
+  std::string host_text() const;  // "192.0.2.1", "::1"; of the internet families only.
 
   void write(Writer& writer) const;  // Of the internet families only.
   static std::optional<Address> read(Reader& reader);
@@ -68,8 +69,9 @@ Address local_address(int socket);
 Address peer_address(int socket);
 
 // Begins to connect. An empty Fd and errno where it failed at once; otherwise connected, or still
-// connecting (poll for output, then connect_error).
-Fd start_connect(const Address& address);
+// connecting (poll for output, then connect_error). The socket has `from` for its own address (its
+// port does not matter), or where that is null the one that the routes prefer.
+Fd start_connect(const Address& address, const Address* from = nullptr);
 int connect_error(int socket);
 
 // No delay; and `watched`, for the few connections by which ranks watch each other, probes that

@@ -55,6 +55,25 @@ Fd Desk::take(std::uint32_t from, std::uint64_t topic) {
   return socket;
 }
 
+void Desk::await(std::uint64_t topic, const Awaited& guest) {
+  const std::lock_guard lock(mutex_);
+  awaited_[topic].push_back(guest);
+}
+
+void Desk::met(std::uint64_t topic, std::uint32_t rank) {
+  const std::lock_guard lock(mutex_);
+  const auto found = awaited_.find(topic);
+  if (found == awaited_.end()) return;
+  std::erase_if(found->second, [rank](const Awaited& guest) { return guest.rank == rank; });
+  if (found->second.empty()) awaited_.erase(found);
+}
+
+std::vector<Desk::Awaited> Desk::awaited(std::uint64_t topic) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = awaited_.find(topic);
+  return found == awaited_.end() ? std::vector<Awaited>{} : found->second;
+}
+
 void Desk::set_absent(std::uint32_t rank, const std::string& why) {
   {
     const std::lock_guard lock(mutex_);

@@ -11,7 +11,9 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "accl/base/clock.h"
 #include "accl/base/fd.h"
 
 namespace accl::bootstrap {
@@ -40,6 +42,17 @@ class Desk {
   // The oldest socket from this rank on this topic whose other end is still there; else empty.
   Fd take(std::uint32_t from, std::uint64_t topic);
 
+  // Who is awaited in a meeting, and which way the connection would take: from await() until met(),
+  // or for ever where it never comes.
+  struct Awaited {
+    std::uint32_t rank = 0;
+    std::string path;
+    Clock::time_point since;
+  };
+  void await(std::uint64_t topic, const Awaited& guest);
+  void met(std::uint64_t topic, std::uint32_t rank);
+  std::vector<Awaited> awaited(std::uint64_t topic) const;
+
   // Why this rank will never come: the first sentence counts.
   void set_absent(std::uint32_t rank, const std::string& why);
   std::optional<std::string> absence(std::uint32_t rank) const;
@@ -50,6 +63,7 @@ class Desk {
  private:
   mutable std::mutex mutex_;  // Of all that follows.
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::deque<Fd>> sockets_;
+  std::map<std::uint64_t, std::vector<Awaited>> awaited_;  // By topic.
   std::map<std::uint32_t, std::string> absent_;
   std::set<Bell*> bells_;
 };

@@ -72,6 +72,11 @@ void write_body(Writer& writer, const StateFact& fact) {
   writer.number(static_cast<std::uint8_t>(state.report.kind));
   write(writer, state.report.peer);
   writer.text(state.report.reason);
+  writer.number(static_cast<std::uint32_t>(state.dead.size()));
+  for (const DeadLink& link : state.dead) {
+    writer.number(link.peer).text(link.text);
+    writer.number(static_cast<std::uint8_t>(link.is_open));
+  }
 }
 
 void write_body(Writer& writer, const VerdictFact& fact) {
@@ -121,6 +126,12 @@ StateFact read_state(Reader& reader) {
   state.report.kind = static_cast<ReportKind>(reader.number<std::uint8_t>());
   state.report.peer = read_signed(reader);
   state.report.reason = reader.text();
+  state.dead.resize(reader.count(2 * sizeof(std::uint32_t) + 1));
+  for (DeadLink& link : state.dead) {
+    link.peer = reader.number<std::uint32_t>();
+    link.text = reader.text();
+    link.is_open = reader.number<std::uint8_t>() != 0;
+  }
   return fact;
 }
 

@@ -35,6 +35,15 @@ struct Report {
   bool operator==(const Report&) const = default;
 };
 
+// A connection that carries nothing (see Watch), or one that a rank has waited for in vain so far.
+struct DeadLink {
+  std::uint32_t peer = 0;
+  std::string text;
+  bool is_open = true;
+
+  bool operator==(const DeadLink&) const = default;
+};
+
 // What a rank does in a communicator: a copy of its CallBoard, and its complaint.
 struct RankState {
   bool open = false;  // It has the communicator.
@@ -43,6 +52,7 @@ struct RankState {
   std::uint64_t count = 0;
   std::int32_t waiting_for = -1;
   Report report;
+  std::vector<DeadLink> dead;
 
   bool in_call() const { return open && call > finished; }
 };

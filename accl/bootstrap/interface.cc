@@ -75,8 +75,8 @@ std::vector<Interface> list_interfaces() {
   return found;
 }
 
-Address choose_address(std::span<const Interface> interfaces, const std::string& filter,
-                       int family) {
+Address choose_address(std::span<const Interface> interfaces, const std::string& filter, int family,
+                       std::string_view variable) {
   const Filter wanted = parse_filter(filter);
   const Interface* best = nullptr;
   std::string all;
@@ -88,13 +88,20 @@ Address choose_address(std::span<const Interface> interfaces, const std::string&
   }
   if (best != nullptr) return best->address;
   const char* const kind = family == AF_INET6 ? "IPv6" : "IPv4";
-  fail(ErrorKind::invalid_argument,
-       "ACCL_SOCKET_IFNAME='{}': no interface that is up fits{}; there are: {}", filter,
-       family == AF_UNSPEC ? "" : fmt::format(" and has an {} address", kind), all);
+  fail(ErrorKind::invalid_argument, "{}='{}': no interface that is up fits{}; there are: {}",
+       variable, filter, family == AF_UNSPEC ? "" : fmt::format(" and has an {} address", kind),
+       all);
 }
 
 Address choose_address() {
   return choose_address(list_interfaces(), environment_text("ACCL_SOCKET_IFNAME"), wanted_family());
+}
+
+std::optional<Address> choose_data_address() {
+  constexpr const char* variable = "ACCL_DATA_IFNAME";
+  const std::string filter = environment_text(variable);
+  if (filter.empty()) return std::nullopt;
+  return choose_address(list_interfaces(), filter, wanted_family(), variable);
 }
 
 }  // namespace accl::bootstrap

@@ -219,6 +219,11 @@ Request introduce(const JoinOptions& options, const Address& address, const Dead
   request.contact = describe_self(options.rank);
   listeners.push_back(listen_at(address));
   request.contact.address = address_of(listeners[0]);
+  request.contact.data_address = request.contact.address;
+  if (const std::optional<Address> data = choose_data_address()) {
+    listeners.push_back(listen_at(*data));
+    request.contact.data_address = address_of(listeners.back());
+  }
   request.contact.unix_name = random_name();
   listeners.push_back(listen_at(Address::abstract_unix(request.contact.unix_name)));
   request.size = options.size;

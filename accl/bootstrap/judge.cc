@@ -221,6 +221,88 @@ std::optional<Finding> find_absence(Answers answers) {
                   where_is(first))};
 }
 
+// A connection that carries nothing, between two ranks that both answered.
+struct DeadPair {
+  std::uint32_t from = 0, to = 0;
+  std::string text;
+
+  bool joins(std::uint32_t rank) const { return from == rank || to == rank; }
+};
+
+// Who is not in the call yet opens nothing, and is waited for in vain.
+bool awaits(const Answer& one, std::uint32_t peer) {
+  return std::any_of(one.state.dead.begin(), one.state.dead.end(),
+                     [peer](const DeadLink& link) { return link.peer == peer && !link.is_open; });
+}
+
+std::vector<DeadPair> dead_pairs(Answers answers) {
+  std::vector<DeadPair> pairs;
+  const auto add = [&](std::uint32_t from, const DeadLink& link) {
+    const std::uint32_t to = link.peer;
+    if (to >= answers.size() || !answers[to].answered) return;
+    if (!link.is_open && !awaits(answers[to], from)) return;
+    // Both ends may say so; the first one's words do.
+    const auto same = [&](const DeadPair& pair) { return pair.joins(from) && pair.joins(to); };
+    if (std::none_of(pairs.begin(), pairs.end(), same)) pairs.push_back({from, to, link.text});
+  };
+  for (std::uint32_t rank = 0; rank < answers.size(); ++rank) {
+    if (!answers[rank].answered) continue;
+    for (const DeadLink& link : answers[rank].state.dead) add(rank, link);
+  }
+  return pairs;
+}
+
+// The rank that all of them lead to: it is cut off, or its cable is.
+std::optional<std::uint32_t> shared_end(const std::vector<DeadPair>& pairs) {
+  for (const std::uint32_t rank : {pairs[0].from, pairs[0].to}) {
+    const auto joins = [rank](const DeadPair& pair) { return pair.joins(rank); };
+    if (std::all_of(pairs.begin(), pairs.end(), joins)) return rank;
+  }
+  return std::nullopt;
+}
+
+std::string describe_dead(Answers answers, const std::vector<DeadPair>& pairs) {
+  const std::optional<std::uint32_t> shared = shared_end(pairs);
+  if (pairs.size() == 1) {
+    return fmt::format("the connection between {} and {} carries nothing, though both live: {}",
+                       answers[pairs[0].from].name, answers[pairs[0].to].name, pairs[0].text);
+  }
+  std::string text =
+      fmt::format("{} connections carry nothing, though their ranks live", pairs.size());
+  if (shared) {
+    const Ranks others = ranks_where(answers, [&](const Answer& one) {
+      const auto rank = static_cast<std::uint32_t>(&one - answers.data());
+      return rank != *shared && std::any_of(pairs.begin(), pairs.end(),
+                                            [&](const DeadPair& pair) { return pair.joins(rank); });
+    });
+    text = fmt::format("the connections between {} and {} carry nothing, though all of them live",
+                       answers[*shared].name, list_ranks(others));
+  }
+  constexpr std::size_t named = 2;
+  for (std::size_t i = 0; i < std::min(named, pairs.size()); ++i) {
+    text += fmt::format("{} rank {} to rank {}: {}", i == 0 ? ":" : ";", pairs[i].from, pairs[i].to,
+                        pairs[i].text);
+  }
+  if (pairs.size() > named) text += fmt::format("; and {} more", pairs.size() - named);
+  return text;
+}
+
+// Comes before connections that broke: whoever gives one up closes its others.
+std::optional<Finding> find_dead_path(Answers answers) {
+  const std::vector<DeadPair> pairs = dead_pairs(answers);
+  if (pairs.empty()) return std::nullopt;
+  Finding finding{{}, ErrorKind::timeout, describe_dead(answers, pairs)};
+  const std::optional<std::uint64_t> call = lowest_call(answers);
+  if (!call) return finding;  // Point to point.
+  const Ranks waiting = ranks_where(answers, [&](const Answer& one) {
+    return one.answered && one.state.in_call() && one.state.call == *call;
+  });
+  finding.text +=
+      fmt::format("; {} {} in call {} ({})", list_ranks(waiting), verb(waiting, "waits", "wait"),
+                  *call, describe_call(answers[waiting[0]].state));
+  return finding;
+}
+
 // Where the waiting starts: with the lowest rank that complains, else the lowest that waits.
 std::optional<std::uint32_t> first_waiting(Answers answers, std::uint64_t call) {
   const auto waits = [&](const Answer& one) {
@@ -312,6 +394,7 @@ Finding judge(std::span<const Answer> answers) {
   if (auto finding = find_silence(answers)) return *finding;
   if (auto finding = find_disagreement(answers)) return *finding;
   if (auto finding = find_departure(answers)) return *finding;
+  if (auto finding = find_dead_path(answers)) return *finding;
   if (auto finding = find_report(answers, ReportKind::broken)) return *finding;
   if (auto finding = find_report(answers, ReportKind::mismatch)) return *finding;
   if (auto finding = find_absence(answers)) return *finding;

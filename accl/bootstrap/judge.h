@@ -29,8 +29,9 @@ struct Finding {
 };
 
 // Looks, in this order, for: ranks that do not answer; calls of one number that differ; ranks that
-// left while others wait for them; a connection that broke or a message that belongs to no call;
-// ranks that have not entered the call the others wait in; the end or the circle of the waiting.
+// left while others wait for them; connections that carry nothing between ranks that answer; a
+// connection that broke or a message that belongs to no call; ranks that have not entered the call
+// the others wait in; the end or the circle of the waiting.
 Finding judge(std::span<const Answer> answers);
 
 }  // namespace accl::bootstrap

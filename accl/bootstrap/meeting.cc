@@ -31,6 +31,8 @@ Meeting::Meeting(JobSession& session, std::span<const Rank> peers, std::uint64_t
     Guest guest;
     guest.rank = rank;
     guest.dials = rank < self;
+    const std::string path = path_of(guest);
+    if (!path.empty()) session.engine().desk().await(topic, {rank, path, Clock::now()});
     guests_.push_back(std::move(guest));
   }
 }
@@ -67,8 +69,20 @@ bool Meeting::advance() {
 
 Address Meeting::way_to_guest(const Guest& guest) const {
   const Contact& to = session_.contact(guest.rank);
-  if (over_ == MeetOver::network) return to.address;
-  return way_to(session_.contact(index(session_.self())), to);
+  const Address near = way_to(session_.contact(index(session_.self())), to);
+  const bool is_aside = over_ == MeetOver::aside;
+  const bool is_inside = over_ == MeetOver::nearest && near.family() == AF_UNIX;
+  return is_aside || is_inside ? near : to.data_address;
+}
+
+// Where data has an interface of its own, it leaves by that one's address whatever the routes
+// prefer.
+Fd Meeting::call(const Guest& guest) const {
+  const Address way = way_to_guest(guest);
+  const Contact& self = session_.contact(index(session_.self()));
+  const bool is_data = over_ != MeetOver::aside && way.family() == self.data_address.family();
+  const bool is_chosen = self.data_address.text() != self.address.text();
+  return start_connect(way, is_data && is_chosen ? &self.data_address : nullptr);
 }
 
 void Meeting::pick_up(Guest& guest) {
@@ -76,12 +90,12 @@ void Meeting::pick_up(Guest& guest) {
   if (!socket) return;
   if (send(socket.get(), &taken, 1, MSG_NOSIGNAL) != 1) return;  // It has gone; another may come.
   guest.socket = std::move(socket);
-  guest.stage = Stage::met;
+  meet(guest);
 }
 
 void Meeting::dial(Guest& guest) {
   if (Clock::now() < guest.next_try) return;
-  guest.socket = start_connect(way_to_guest(guest));
+  guest.socket = call(guest);
   if (!guest.socket) return try_again(guest, errno);
   guest.stage = Stage::connecting;
 }
@@ -106,7 +120,12 @@ void Meeting::read_answer(Guest& guest) {
   const ssize_t got = recv(guest.socket.get(), &answer, 1, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return try_again(guest, got == 0 ? ECONNRESET : errno);
+  meet(guest);
+}
+
+void Meeting::meet(Guest& guest) {
   guest.stage = Stage::met;
+  session_.engine().desk().met(topic_, guest.rank);
 }
 
 // A peer that does not listen yet, or any more: the desk will say if it is gone for good.
@@ -139,6 +158,18 @@ void Meeting::wait(const Deadline& deadline) const {
     if (retries) left_ms = std::min(left_ms, static_cast<int>(retry_interval.count()));
   }
   static_cast<void>(poll(polls.data(), polls.size(), left_ms));
+}
+
+// Who dials, and where; the same at both ends. Empty inside a host.
+std::string Meeting::path_of(const Guest& guest) const {
+  if (way_to_guest(guest).family() == AF_UNIX) return {};
+  const Contact* ends[] = {&session_.contact(index(session_.self())),
+                           &session_.contact(guest.rank)};
+  if (!guest.dials) std::swap(ends[0], ends[1]);
+  const bool is_data = over_ != MeetOver::aside;
+  const Address& from = is_data ? ends[0]->data_address : ends[0]->address;
+  const Address& to = is_data ? ends[1]->data_address : ends[1]->address;
+  return fmt::format("{} to {}", from.host_text(), to.text());
 }
 
 void Meeting::give_up() const {

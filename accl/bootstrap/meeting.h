@@ -34,14 +34,17 @@ class Meeting {
   };
 
   Address way_to_guest(const Guest& guest) const;
+  Fd call(const Guest& guest) const;
   bool advance();  // True once all are met.
   void pick_up(Guest& guest);
   void dial(Guest& guest);
   void finish_dial(Guest& guest);
   void read_answer(Guest& guest);
+  void meet(Guest& guest);
   void try_again(Guest& guest, int error);
   void look_for_verdict() const;
   void wait(const Deadline& deadline) const;
+  std::string path_of(const Guest& guest) const;
   [[noreturn]] void give_up() const;
 
   JobSession& session_;

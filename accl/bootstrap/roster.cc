@@ -19,6 +19,7 @@ void write(Writer& writer, const Contact& contact) {
   writer.number(member.host_id).number(member.kernel_id).number(member.pid_space);
   writer.number(static_cast<std::uint32_t>(member.pid));
   contact.address.write(writer);
+  contact.data_address.write(writer);
   writer.text(contact.unix_name);
 }
 
@@ -32,9 +33,12 @@ std::optional<Contact> read_contact(Reader& reader) {
   member.pid_space = reader.number<std::uint64_t>();
   member.pid = static_cast<std::int32_t>(reader.number<std::uint32_t>());
   const std::optional<Address> address = Address::read(reader);
+  const std::optional<Address> data_address = Address::read(reader);
   contact.unix_name = reader.text();
-  if (!reader.good() || !address || contact.unix_name.size() > 100) return std::nullopt;
+  const bool has_addresses = address && data_address;
+  if (!reader.good() || !has_addresses || contact.unix_name.size() > 100) return std::nullopt;
   contact.address = *address;
+  contact.data_address = *data_address;
   member.address = address->text();
   return contact;
 }

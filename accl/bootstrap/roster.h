@@ -20,6 +20,7 @@ namespace accl::bootstrap {
 struct Contact {
   Member member;
   Address address;
+  Address data_address;   // For connections that carry data; often the same one.
   std::string unix_name;  // Of its abstract unix socket.
 };
 

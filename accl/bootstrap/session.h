@@ -46,9 +46,13 @@ struct JoinOptions {
   std::string settings;  // Rank 0's are sent to all; the others' are ignored.
 };
 
-// By which way ranks of one host meet: unix sockets, which are faster and carry descriptors, or the
-// network like all others.
-enum class MeetOver : std::uint8_t { nearest, network };
+// By which way ranks meet.
+//   nearest  for data: unix sockets inside a host, which are faster and carry descriptors, else the
+//            data network (ACCL_DATA_IFNAME)
+//   network  for data: the data network, inside a host too
+//   aside    for what shall not travel among the data: as nearest, but over the network that the
+//            ranks joined over
+enum class MeetOver : std::uint8_t { nearest, network, aside };
 
 // What Session::meet throws where a rank did not come.
 class Missing : public Error {
@@ -74,9 +78,9 @@ class Session {
   virtual Milliseconds timeout() const = 0;
 
   // Opens a stream socket to each of `peers`: of unix domain where host_id is equal and `over` is
-  // nearest, else TCP with no delay. Every one of them must call it with us among its peers, the
-  // same topic and the same `over`; the result is in the order of `peers`. Throws Error that names
-  // the rank that did not come (a Missing).
+  // not network, else TCP with no delay. Every one of them must call it with us among its peers,
+  // the same topic and the same `over`; the result is in the order of `peers`. Throws Error that
+  // names the rank that did not come (a Missing).
   virtual std::vector<Fd> meet(std::span<const Rank> peers, std::uint64_t topic,
                                const Deadline& deadline, MeetOver over = MeetOver::nearest) = 0;
 

@@ -11,6 +11,10 @@ namespace accl::bootstrap {
 namespace {
 
 constexpr std::size_t reason_limit = 300;
+// A rank that is cut off has all its connections dead; the others each name theirs.
+constexpr std::size_t dead_limit = 8;
+// Connections open in milliseconds; on a busy host in some hundreds.
+constexpr Milliseconds opening_time{500};
 
 }  // namespace
 
@@ -31,6 +35,11 @@ Error SessionWatch::verdict() const {
   const std::optional<Error> error = failure();
   ACCL_ASSERT(error.has_value(), topic_);
   return *error;
+}
+
+void SessionWatch::set_witness(Witness witness) {
+  const std::lock_guard lock(witness_mutex_);
+  witness_ = std::move(witness);
 }
 
 void SessionWatch::report_timeout(Rank waiting_for) {
@@ -84,7 +93,27 @@ RankState SessionWatch::state() const {
     std::atomic_thread_fence(std::memory_order_acquire);
     if (board_.call.load(std::memory_order_relaxed) == state.call) break;
   }
+  add_dead(state);
   return state;
+}
+
+// What is known of connections that should be there.
+void SessionWatch::add_dead(RankState& state) const {
+  const auto add = [&](std::uint32_t peer, const std::string& text, bool is_open) {
+    if (state.dead.size() == dead_limit) return;
+    state.dead.push_back({peer, text.substr(0, reason_limit), is_open});
+  };
+  const auto now = Clock::now();
+  for (const Desk::Awaited& guest : session_->engine().desk().awaited(topic_)) {
+    const auto waited = std::chrono::duration_cast<Milliseconds>(now - guest.since);
+    const auto place = std::find(ranks_.begin(), ranks_.end(), guest.rank);
+    if (waited < opening_time || place == ranks_.end()) continue;
+    add(static_cast<std::uint32_t>(place - ranks_.begin()),
+        fmt::format("{}, which has not opened for {} ms", guest.path, waited.count()), false);
+  }
+  const std::lock_guard lock(witness_mutex_);
+  if (!witness_) return;
+  for (const DeadPath& path : witness_()) add(index(path.peer), path.text, true);
 }
 
 void SessionWatch::fail(const Error& error) {

@@ -25,6 +25,7 @@ class SessionWatch final : public Watch, private Watched {
   CallBoard& board() override { return board_; }
   Error verdict() const override;
   int event_fd() const override { return event_.get(); }
+  void set_witness(Witness witness) override;
   void report_timeout(Rank waiting_for) override;
   void report_mismatch(Rank peer) override;
   void report_broken(Rank peer, const std::string& reason) override;
@@ -34,6 +35,7 @@ class SessionWatch final : public Watch, private Watched {
  private:
   // Called by the session's thread.
   RankState state() const override;
+  void add_dead(RankState& state) const;
   void fail(const Error& error) override;
   std::optional<Error> failure() const override;
   std::span<const std::uint32_t> ranks() const override { return ranks_; }
@@ -46,6 +48,8 @@ class SessionWatch final : public Watch, private Watched {
   Fd event_;
   mutable std::mutex mutex_;  // Of failure_; failed_ is set after it.
   std::optional<Error> failure_;
+  mutable std::mutex witness_mutex_;  // Of witness_, and held while it speaks.
+  Witness witness_;
 };
 
 }  // namespace accl::bootstrap

@@ -6,16 +6,19 @@
 //     it and flood the verdict, round the hole too (they dial the dead rank's other neighbours).
 //   - A wait that lasts longer than the time-out starts an inquiry: every session thread tells what
 //     its rank does ("in call q, waiting for rank p") and who of its neighbours does not answer
-//     (a stopped process). Rank 0 of the session, or the lowest that answers, judges: a rank that
-//     does not answer; else a rank that has not entered the call the others wait in; else the end
-//     of the chain of waiting. Its verdict is flooded.
+//     (a stopped process), and on which of its connections what it sent is not acknowledged. Rank
+//     0 of the session, or the lowest that answers, judges: a rank that does not answer; else a
+//     connection that carries nothing; else a rank that has not entered the call the others wait
+//     in; else the end of the chain of waiting. Its verdict is flooded.
 //   - Ranks whose calls differ (count, type, algorithm, ...) are found by the same inquiry.
 // The first verdict sticks, and is the same on every rank.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "accl/base/error.h"
 #include "accl/base/ids.h"
@@ -38,6 +41,12 @@ struct CallBoard {
   std::atomic<std::int32_t> waiting_for{-1};  // Rank in the communicator; -1: for nobody.
 };
 
+// A connection of ours that carries nothing, though nobody has broken it.
+struct DeadPath {
+  Rank peer{};       // In the communicator.
+  std::string text;  // Where it runs and what is known of it.
+};
+
 class Watch {
  public:
   virtual ~Watch() = default;
@@ -46,6 +55,11 @@ class Watch {
 
   // True once there is a verdict on this communicator, which then can be read; one load.
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+
+  // Who knows our connections; the session's thread asks when the ranks look into a wait, until
+  // this is called with an empty function, which waits for an answer under way.
+  using Witness = std::function<std::vector<DeadPath>()>;
+  virtual void set_witness(Witness witness) = 0;
 
   // The verdict, as every rank gives it. Only after failed().
   virtual Error verdict() const = 0;

@@ -144,8 +144,8 @@ class Lab:
                     "--transport", "tcp", *given, *arguments, "-J", folder / "result.json"]
 
         before = self.network.counters()
-        job = Job(nics, command, folder, {"ACCL_SOCKET_IFNAME": "^mgmt,lo",
-                                          **(environment or {})})
+        job = Job(nics, command, folder, {"ACCL_SOCKET_IFNAME": "mgmt",
+                                          "ACCL_DATA_IFNAME": "^mgmt,lo", **(environment or {})})
         job.counted = before
         return job
 

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <thread>
 
+#include "accl/base/clock.h"
 #include "accl/base/error.h"
 #include "accl/base/units.h"
 #include "accl/launch.h"
@@ -24,6 +26,7 @@ namespace {
 
 // Blocks of each library per row with --peers, taken in turn.
 constexpr unsigned rounds = 9;
+constexpr Milliseconds longest_verdict{2000};
 
 std::vector<Case> cases_of(const Options& options, std::uint32_t ranks) {
   return options.workload_path.empty() ? make_cases(options, ranks) : make_workload_cases(options);
@@ -58,6 +61,17 @@ bool bind(const Options& options, const Communicator& communicator) {
   if (!options.bind || communicator.size() > cores.size()) return false;
   bind_to(cores[self]);
   return true;
+}
+
+// A rank that waits for others between two calls sees only that one is gone. What ended it the
+// communicator knows, or will in a moment: all ranks give the same reason then.
+Error cause_of(const Error& error, const Communicator& communicator) {
+  const Deadline deadline(longest_verdict);
+  while (error.kind() == ErrorKind::remote && !deadline.passed()) {
+    if (const std::optional<Error> failure = communicator.failure()) return *failure;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return error;
 }
 
 // Rank 0's run: header, rows, footer, file.
@@ -224,6 +238,21 @@ class Run {
   std::vector<std::unique_ptr<Peer>> peers_;
 };
 
+int work(const Options& options, Communicator& communicator) {
+  Star star(*communicator.session());
+  const std::vector<Case> cases = cases_of(options, communicator.size());
+  if (options.tune) {
+    static_cast<void>(bind(options, communicator));
+    return tune(options, star, communicator, cases);
+  }
+  Player player(communicator, options, cases);
+  if (index(communicator.rank()) != 0) {
+    static_cast<void>(bind(options, communicator));
+    return play(star, player);
+  }
+  return Run(options, communicator, star, player, cases).all();
+}
+
 }  // namespace
 
 int run_rank(const Options& given, const Seat& seat) {
@@ -240,18 +269,11 @@ int run_rank(const Options& given, const Seat& seat) {
   launch.rank_map = options.map_path;
   const std::unique_ptr<Communicator> communicator =
       accl::launch(seat.id, seat.rank, seat.world, launch);
-  Star star(*communicator->session());
-  const std::vector<Case> cases = cases_of(options, seat.world);
-  if (options.tune) {
-    static_cast<void>(bind(options, *communicator));
-    return tune(options, star, *communicator, cases);
+  try {
+    return work(options, *communicator);
+  } catch (const Error& error) {
+    throw cause_of(error, *communicator);
   }
-  Player player(*communicator, options, cases);
-  if (index(seat.rank) != 0) {
-    static_cast<void>(bind(options, *communicator));
-    return play(star, player);
-  }
-  return Run(options, *communicator, star, player, cases).all();
 }
 
 void check_inputs(const Options& options, std::uint32_t ranks) {

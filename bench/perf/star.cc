@@ -38,7 +38,7 @@ Star::Star(Session& session) : session_(session) {
     peers.push_back(Rank{rank});
   }
   if (peers.empty()) return;
-  sockets_ = session_.meet(peers, star_topic, Deadline(session_.timeout()));
+  sockets_ = session_.meet(peers, star_topic, Deadline(session_.timeout()), MeetOver::aside);
   for (const Fd& socket : sockets_) {
     const int flags = ::fcntl(socket.get(), F_GETFL);
     if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0) {

@@ -116,6 +116,63 @@ TEST(Judge, BrokenConnections) {
   EXPECT_EQ(finding.text, "the connection between rank 2 (x) and rank 1 (x) broke: reset");
 }
 
+Answer with_dead(Answer answer, std::vector<DeadLink> dead) {
+  answer.state.dead = std::move(dead);
+  return answer;
+}
+
+// Neither would be found by who waits for whom: all wait in a circle.
+TEST(Judge, AConnectionThatCarriesNothing) {
+  const Finding finding = judge_named({in_call(5, 2), with_dead(in_call(5, 0), {{2, "a to b"}}),
+                                       with_dead(in_call(5, 1), {{1, "b to a"}})});
+  EXPECT_EQ(finding.kind, ErrorKind::timeout);
+  EXPECT_EQ(finding.text,
+            "the connection between rank 1 (x) and rank 2 (x) carries nothing, though both live: a "
+            "to b; ranks 0, 1, 2 wait in call 5 (allreduce of 100 float)");
+}
+
+TEST(Judge, ARankThatIsCutOffFromData) {
+  const Finding finding =
+      judge_named({with_dead(in_call(5, 2), {{2, "a to c"}}), in_call(5, 0),
+                   with_dead(in_call(5, 1), {{0, "c to a"}, {3, "c to d"}}), finished(5)});
+  EXPECT_EQ(finding.text,
+            "the connections between rank 2 (x) and ranks 0, 3 carry nothing, though all of them "
+            "live: rank 0 to rank 2: a to c; rank 2 to rank 3: c to d; ranks 0, 1, 2 wait in call "
+            "5 (allreduce of 100 float)");
+}
+
+TEST(Judge, ConnectionsThatShareNoEnd) {
+  const Finding finding = judge_named({with_dead(in_call(5, 1), {{1, "a to b"}}), in_call(5, 0),
+                                       with_dead(in_call(5, 3), {{3, "c to d"}}), in_call(5, 2),
+                                       with_dead(in_call(5, 5), {{5, "e to f"}}), in_call(5, 4)});
+  EXPECT_TRUE(
+      finding.text.starts_with("3 connections carry nothing, though their ranks live: rank "
+                               "0 to rank 1: a to b; rank 2 to rank 3: c to d; and 1 more"))
+      << finding.text;
+}
+
+TEST(Judge, SilenceComesBeforeDeadConnections) {
+  const Answer cut = with_dead(in_call(5, 1), {{1, "a to b"}});
+  EXPECT_EQ(judge_named({cut, Answer{}}).silent, (std::vector<std::uint32_t>{1}));
+}
+
+// Whoever gives up on one connection closes its others.
+TEST(Judge, DeadConnectionsComeBeforeThoseThatBroke) {
+  const Finding finding = judge_named({with_report(in_call(1, 1), ReportKind::broken, 1, "reset"),
+                                       with_dead(in_call(1, -1), {{2, "b to c", false}}),
+                                       with_dead(in_call(1, -1), {{1, "b to c", false}})});
+  EXPECT_TRUE(
+      finding.text.starts_with("the connection between rank 1 (x) and rank 2 (x) carries "
+                               "nothing, though both live: b to c"))
+      << finding.text;
+}
+
+TEST(Judge, WhatDoesNotOpenIsDeadOnlyWhereBothWaitForIt) {
+  const Answer waits = with_dead(in_call(5, -1), {{1, "a to b", false}});
+  EXPECT_TRUE(
+      judge_named({waits, finished(4)}).text.starts_with("rank 1 (x) has not entered call 5"));
+}
+
 TEST(Judge, AMessageOfNoCall) {
   const Finding finding =
       judge_named({with_report(in_call(5, 1), ReportKind::mismatch, 1), in_call(6, -1)});

@@ -55,6 +55,7 @@ std::vector<Fact> sample_facts() {
   state.state.count = 1ull << 40;
   state.state.waiting_for = -1;
   state.state.report = {ReportKind::broken, 3, "reset"};
+  state.state.dead = {{1, "a to b"}, {2, "", false}};
   return {GoneFact{3, Gone::died}, AbortFact{9, {1, 2, 3}, ErrorKind::remote, "text"},
           InquiryFact{9, {4, 5}, 12}, state,
           VerdictFact{{{ErrorKind::remote, {{3, Gone::died}}, 0, ""},
@@ -170,6 +171,7 @@ Request request_of(std::uint32_t rank, std::uint32_t size) {
   request.contact.member.rank = Rank{rank};
   request.contact.member.host = "host";
   request.contact.address = resolve({"192.0.2.1", static_cast<std::uint16_t>(1 + rank)}, "test");
+  request.contact.data_address = resolve({"198.51.100.1", 7}, "test");
   request.contact.unix_name = "name";
   request.size = size;
   request.version = "1";
@@ -192,6 +194,7 @@ TEST(Rosters, Of4096RanksGiveATableThatComesBack) {
   ASSERT_TRUE(table.has_value());
   EXPECT_EQ(table->settings, "settings");
   EXPECT_EQ(table->contacts[4095].member.address, "192.0.2.1:4096");
+  EXPECT_EQ(table->contacts[4095].data_address.text(), "198.51.100.1:7");
 }
 
 TEST(Rosters, SayWhoIsMissing) {

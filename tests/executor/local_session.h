@@ -45,6 +45,7 @@ class Meeting {
 class LocalWatch final : public Watch {
  public:
   CallBoard& board() override { return board_; }
+  void set_witness(Witness) override {}
   Error verdict() const override { return Error(ErrorKind::aborted, text_); }
   int event_fd() const override { return event_.get(); }
   void report_timeout(Rank peer) override { end("timeout", peer); }

@@ -14,6 +14,7 @@
 #include "tests/transport/ring.h"
 #include "tests/transport/world.h"
 #include "transport/tcp/frame.h"
+#include "transport/tcp/path.h"
 
 namespace accl::test {
 namespace {
@@ -135,6 +136,54 @@ TEST_F(TcpWire, AClosedConnectionIsToldInWords) {
   poll_some();
   EXPECT_TRUE(endpoint_->broken());
   EXPECT_EQ(endpoint_->failure(), "connection to rank 3 closed by it");
+}
+
+std::uint16_t port_of(const Fd& socket) {
+  sockaddr_in address{};
+  socklen_t bytes = sizeof address;
+  EXPECT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
+  return ntohs(address.sin_port);
+}
+
+// Both ends of a TCP connection within this host.
+std::pair<Fd, Fd> connected_over_tcp() {
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const auto* const raw = reinterpret_cast<const sockaddr*>(&address);
+  EXPECT_EQ(::bind(listener.get(), raw, sizeof address), 0);
+  EXPECT_EQ(::listen(listener.get(), 1), 0);
+  address.sin_port = htons(port_of(listener));
+  Fd mine(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(::connect(mine.get(), raw, sizeof address), 0);
+  return {std::move(mine), Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))};
+}
+
+// Who reads this must find the cable, and the kernel has forgotten the peer by then.
+TEST(TcpPath, ABrokenConnectionNamesBothEndsAndTheInterface) {
+  auto [mine, theirs] = connected_over_tcp();
+  const std::string path =
+      fmt::format("127.0.0.1:{} on lo to 127.0.0.1:{}", port_of(mine), port_of(theirs));
+  const auto transport = make_tcp_transport(geometry);
+  const auto endpoint = transport->open(Rank(3), std::move(mine));
+  Greeting greeting;
+  ASSERT_EQ(::recv(theirs.get(), &greeting, sizeof greeting, MSG_WAITALL),
+            static_cast<ssize_t>(sizeof greeting));
+  ASSERT_EQ(::send(theirs.get(), &greeting, sizeof greeting, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof greeting));
+  endpoint->finish(Deadline(patience));
+  EXPECT_EQ(endpoint->path(), path);
+  const linger at_once{.l_onoff = 1, .l_linger = 0};  // Closing sends a reset.
+  ::setsockopt(theirs.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  theirs.reset();
+  for (int i = 0; i < 10; ++i) transport->poll();
+  EXPECT_EQ(endpoint->failure(), "connection to rank 3 (" + path + "): Connection reset by peer");
+}
+
+TEST(TcpPath, ASocketInsideAHostHasNone) {
+  const auto [mine, theirs] = connected_pair();
+  EXPECT_EQ(tcp::Paths().of(mine.get()), "");
 }
 
 // What came before the end still arrives, even if sending fails already.

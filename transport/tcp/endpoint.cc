@@ -22,6 +22,11 @@ namespace {
 // many that one busy peer keeps the others waiting.
 constexpr int reads_per_poll = 4;
 
+// One loss is answered by the first retransmission, and a congested network by a later one; these
+// are asked for when a wait has outlasted its time-out anyway.
+constexpr std::uint32_t stalled_tries = 2;
+constexpr std::uint32_t stalled_ms = 500;
+
 std::string system_words(int error) { return std::generic_category().message(error); }
 
 // Small messages must not wait for the acknowledgement of others. Means nothing to a unix socket.
@@ -42,6 +47,7 @@ TcpEndpoint::TcpEndpoint(std::shared_ptr<Hub> hub, Rank peer, Fd socket)
     : hub_(std::move(hub)),
       peer_(peer),
       socket_(std::move(socket)),
+      path_(hub_->paths.of(socket_.get())),
       lane_states_(std::make_unique<LaneState[]>(hub_->geometry.lanes)),
       lanes_(lane_states_.get(), hub_->geometry.lanes),
       inbox_(std::size_t{hub_->geometry.lanes} * hub_->geometry.ring_bytes),
@@ -57,14 +63,20 @@ TcpEndpoint::~TcpEndpoint() {
   ::epoll_ctl(hub_->epoll.get(), EPOLL_CTL_DEL, socket_.get(), nullptr);
 }
 
+// "connection to rank 5 (10.0.1.2:41234 on eth0 to 10.0.3.2:35555)".
+std::string TcpEndpoint::connection() const {
+  return fmt::format("connection to rank {}{}", index(peer_),
+                     path_.empty() ? "" : fmt::format(" ({})", path_));
+}
+
 // Fits into the buffer of a socket nothing was written to, so this never waits.
 void TcpEndpoint::send_greeting() {
   const Greeting greeting = greeting_of(greeting_magic, hub_->geometry);
   const ssize_t sent =
       ::send(socket_.get(), &greeting, sizeof greeting, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent == sizeof greeting) return;
-  fail(ErrorKind::remote, "tcp: cannot greet rank {}: {}", index(peer_),
-       sent < 0 ? system_words(errno) : "its connection takes no data");
+  fail(ErrorKind::remote, "tcp: no greeting on the {}: {}", connection(),
+       sent < 0 ? system_words(errno) : "it takes no data");
 }
 
 void TcpEndpoint::finish(const Deadline& deadline) {
@@ -82,14 +94,15 @@ void TcpEndpoint::read_greeting(const Deadline& deadline) {
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) fail_system("tcp: cannot wait for a greeting", errno);
     if (ready == 0) {
-      fail(ErrorKind::timeout, "tcp: rank {} did not greet in time; is it running?", index(peer_));
+      fail(ErrorKind::timeout, "tcp: no greeting in time on the {}; is that rank running?",
+           connection());
     }
     auto* const to = reinterpret_cast<std::byte*>(&theirs) + have;
     const ssize_t came = ::recv(socket_.get(), to, sizeof theirs - have, MSG_DONTWAIT);
     if (came < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (came <= 0) {
-      fail(ErrorKind::remote, "tcp: rank {} left before it greeted: {}", index(peer_),
-           came < 0 ? system_words(errno) : "connection closed by it");
+      fail(ErrorKind::remote, "tcp: {} ended before its greeting: {}", connection(),
+           came < 0 ? system_words(errno) : "closed by that rank");
     }
     have += static_cast<std::size_t>(came);
   }
@@ -144,6 +157,22 @@ const std::byte* TcpEndpoint::view(const RegionKey&, std::uint64_t, std::uint64_
   return nullptr;
 }
 
+// The kernel sends again after 200 ms or so, and then waits twice as long each time: the waits that
+// are over add up to the present one less the first. That counts where the peer goes on sending and
+// so acknowledges what came before. Probes ask whether a window of size 0 has opened.
+std::optional<Stall> TcpEndpoint::stall() const {
+  tcp_info info{};
+  socklen_t bytes = sizeof info;
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return std::nullopt;
+  const bool resends = info.tcpi_unacked != 0;
+  const std::uint32_t tries = resends ? info.tcpi_retransmits : info.tcpi_probes;
+  const std::uint32_t waits_us = info.tcpi_rto - (info.tcpi_rto >> info.tcpi_backoff);
+  std::uint32_t silent_ms = info.tcpi_last_ack_recv;
+  if (resends) silent_ms = std::max({silent_ms, info.tcpi_last_data_sent, waits_us / 1000});
+  if (tries < stalled_tries || silent_ms < stalled_ms) return std::nullopt;
+  return Stall{silent_ms, tries};
+}
+
 void TcpEndpoint::flush() {
   if (sender_.flush()) hub_->news = true;
 }
@@ -161,13 +190,12 @@ void TcpEndpoint::poll_in() {
   for (int i = 0; i < reads_per_poll && result == ReadResult::full; ++i) {
     result = receiver_.read();
   }
-  const std::uint32_t peer = index(peer_);
   if (result == ReadResult::failed) {
-    fail_with(fmt::format("connection to rank {}: {}", peer, receiver_.problem()));
+    fail_with(fmt::format("{}: {}", connection(), receiver_.problem()));
   } else if (result == ReadResult::closed) {
-    fail_with(fmt::format("connection to rank {} closed by it", peer));
+    fail_with(connection() + " closed by it");
   } else if (sender_.error() != 0 && result != ReadResult::full) {
-    fail_with(fmt::format("connection to rank {}: {}", peer, system_words(sender_.error())));
+    fail_with(fmt::format("{}: {}", connection(), system_words(sender_.error())));
   }
 }
 

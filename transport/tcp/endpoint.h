@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "transport/lazy_memory.h"
+#include "transport/tcp/path.h"
 #include "transport/tcp/receiver.h"
 #include "transport/tcp/sender.h"
 #include "transport/tcp/tcp.h"
@@ -22,6 +23,7 @@ struct Hub {
   Geometry geometry;
   TcpOptions options;
   Fd epoll;
+  Paths paths;
   std::vector<TcpEndpoint*> endpoints;  // Those that finished, broken ones too.
   bool armed = false;
   bool news = false;  // Something changed outside of poll(): nobody may fall asleep over it.
@@ -41,6 +43,8 @@ class TcpEndpoint : public Endpoint {
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override;
   bool took(std::uint32_t lane, std::uint32_t until) const override;
   const std::byte* view(const RegionKey& key, std::uint64_t offset, std::uint64_t bytes) override;
+  std::string path() const override { return path_; }
+  std::optional<Stall> stall() const override;
   std::string failure() const override { return failure_; }
   bool broken() const override { return broken_; }
 
@@ -51,6 +55,7 @@ class TcpEndpoint : public Endpoint {
   void end_sleep();
 
  private:
+  std::string connection() const;
   void send_greeting();
   void read_greeting(const Deadline& deadline);
   void watch(std::uint32_t events, int operation);
@@ -60,6 +65,7 @@ class TcpEndpoint : public Endpoint {
   std::shared_ptr<Hub> hub_;
   Rank peer_;
   Fd socket_;
+  const std::string path_;  // Of the open connection: a broken one no longer knows its peer.
   std::unique_ptr<LaneState[]> lane_states_;
   std::span<LaneState> lanes_;
   LazyMemory inbox_;
