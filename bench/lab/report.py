@@ -97,7 +97,8 @@ def ratio_table(result):
 def prediction_table(result):
     rows = []
     for case in result.data["predicted"]["cases"]:
-        row = [case, f"{result.predicted(case, result.sizes[-1])['flows']:.0f}"]
+        answer = result.predicted(case, result.sizes[-1])
+        row = [case, f"{answer['flows']:.0f}", answer["slices"]]
         for size in result.sizes:
             if size < MIB:
                 continue
@@ -107,7 +108,7 @@ def prediction_table(result):
             row += [time_text(measured), time_text(predicted["us"]) + draws,
                     f"{predicted['us'] / measured:.2f}"]
         rows.append(row)
-    head = ["", "most messages on a cable"]
+    head = ["", "most messages on a cable", "slices"]
     for size in result.sizes:
         if size >= MIB:
             head += [f"{size_text(size)} measured", "predicted", "ratio"]

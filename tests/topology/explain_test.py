@@ -354,6 +354,24 @@ def rates_of_a_lab_go_through_every_export_and_back(bench):
     assert "runs at 0.02 Gb/s (0.02) and not at 0.04" in done.stdout, done
 
 
+def slices_fill_each_others_waits(bench):
+    """Of HDRM 4 slices one after the other: the starts of a call four times, its bytes once. All at
+    a time: the bytes of one go while another starts."""
+    spec = bench.file("small.yaml", SMALL)
+    ways = {}
+    for name, words in (("whole", ()), ("behind", ("--slices", 4)),
+                        ("together", ("--slices", 4, "--in-flight", 4))):
+        ways[name] = explain(bench, spec, "--order", "hdrm", "--algo", "hd", "--bytes", "1M",
+                             "--steps", "free", *words)["seconds"]
+    assert ways["behind"] > ways["whole"] * 1.01, ways
+    assert ways["together"] < ways["whole"], ways
+    for words in (("--slices", 4), ("--in-flight", 2), ("--steps", "free", "--slices", 0),
+                  ("--steps", "free", "--slices", 5000)):
+        done = bench.run("explain", spec, "--order", "hdrm", *words)
+        names_it = "--slices" in done.stderr or "--in-flight" in done.stderr
+        assert done.returncode == 2 and names_it, (words, done)
+
+
 CHECKS = (pairs_of_halving_doubling_and_ring_are_as_counted_by_hand,
           cables_of_a_map_are_as_counted_by_hand, nothing_is_lost_on_the_way_whatever_the_algorithm,
           keys_that_were_there_stay_and_more_come_only_when_asked_for,
@@ -362,7 +380,8 @@ CHECKS = (pairs_of_halving_doubling_and_ring_are_as_counted_by_hand,
           a_seen_path_may_be_long_and_names_the_cable_where_there_are_two,
           what_cannot_be_a_path_is_named_with_its_line,
           without_pins_the_hash_spreads_the_flows_of_a_map,
-          steps_that_are_free_change_times_and_nothing_else, rates_of_a_lab_are_counted_to_the_byte,
+          steps_that_are_free_change_times_and_nothing_else, slices_fill_each_others_waits,
+          rates_of_a_lab_are_counted_to_the_byte,
           rates_of_a_lab_go_through_every_export_and_back)
 
 if __name__ == "__main__":

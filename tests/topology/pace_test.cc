@@ -21,8 +21,8 @@ struct Times {
 };
 
 // Positions at the NICs in order; as many NICs above as below, one cable between the two switches.
-Times times_of(const Fabric& fabric, const std::vector<Round>& rounds,
-               const Sending& sending = {}) {
+Times times_of(const Fabric& fabric, const std::vector<Round>& rounds, const Sending& sending = {},
+               const Slicing& slicing = {}) {
   const Condition condition = whole(fabric);
   const Routes routes(fabric, condition);
   Traffic traffic{.positions = static_cast<std::uint32_t>(fabric.nics.size()), .rounds = rounds};
@@ -32,7 +32,7 @@ Times times_of(const Fabric& fabric, const std::vector<Round>& rounds,
     routed.push_back(route_round(fabric, routes, sorted_seats(condition), round, sending));
     times.together += round.repeats * time_of(fabric, routed.back(), rate).seconds;
   }
-  times.paced = paced_seconds(fabric, traffic, routed, rate);
+  times.paced = paced_seconds(fabric, traffic, routed, rate, slicing);
   return times;
 }
 
@@ -108,6 +108,47 @@ TEST(Pace, AMessageIsThereWhenAllItsQpsAre) {
   const Times times = times_of(fabric, rounds, {.qps = 8});
   EXPECT_NEAR(times.paced, times.together, 0.5);
   EXPECT_GE(times.paced, 8 - 1e-9);
+}
+
+// 4 passes on what it gets. In one piece that is one after the other; in slices, one behind it.
+TEST(Pace, SlicesFollowEachOtherDownAChain) {
+  const std::vector<Round> chain{{.messages = {message(0, 4, 4)}},
+                                 {.messages = {message(4, 5, 4)}}};
+  const Fabric fabric = without_latency();
+  EXPECT_NEAR(times_of(fabric, chain).paced, 8, 1e-9);
+  EXPECT_NEAR(times_of(fabric, chain, {}, {.slices = 4}).paced, 4 + 1, 1e-9);
+}
+
+// 0 waits for the answer to a slice before it sends the next one, unless it may have more. What is
+// ready leaves in order: of two slices the first is there at 2, the second at 3.
+TEST(Pace, SoManySlicesAreInFlight) {
+  const Fabric fabric = two_switches("latency: {start_us: 1000000, hop_us: 0}\n");
+  const std::vector<Round> answered{{.messages = {message(0, 4, 4)}},
+                                    {.messages = {message(4, 0, 4)}}};
+  EXPECT_NEAR(times_of(fabric, answered, {}, {.slices = 4}).paced, 4 * (1 + 1 + 1 + 1), 1e-6);
+  EXPECT_NEAR(times_of(fabric, answered, {}, {.slices = 4, .in_flight = 2}).paced, 9, 1e-6);
+  EXPECT_NEAR(times_of(fabric, answered, {}, {.slices = 4, .in_flight = 9}).paced, 1 + 4 + 1 + 1,
+              1e-6);
+}
+
+// Two slices at a time. 0->4 and 1->5 share the cable between the switches: slice 0 until 4, slice 1
+// until 8. At 4, 0->2 of slice 0 is ready; it is behind 0->4 of slice 1 and has the half of 0's cable
+// that this leaves, until 8. Then 0->2 of slice 1 has all of it.
+TEST(Pace, WhatIsBehindInTheLineTakesWhatIsLeft) {
+  const std::vector<Round> rounds{{.messages = {message(0, 4, 4), message(1, 5, 4)}},
+                                  {.messages = {message(0, 2, 4)}}};
+  const Slicing slicing{.slices = 2, .in_flight = 2};
+  EXPECT_NEAR(times_of(without_latency(), rounds, {}, slicing).paced, 10, 1e-9);
+}
+
+// 4 is at its slice 0 until the long message is there, at 12. What came for slice 1 at 4 it passes
+// on only then, from 12 to 13, and from 5 it goes on from 13 to 22.5.
+TEST(Pace, ASliceThatHasNotBegunSendsNothing) {
+  const std::vector<Round> rounds{{.messages = {message(0, 4, 2)}},
+                                  {.messages = {message(4, 5, 2)}},
+                                  {.messages = {message(1, 4, 20)}},
+                                  {.messages = {message(5, 2, 19)}}};
+  EXPECT_NEAR(times_of(without_latency(), rounds, {}, {.slices = 2}).paced, 22.5, 1e-9);
 }
 
 struct Case {

@@ -197,19 +197,20 @@ std::vector<double> simulate(const Prepared& all) {
   return seconds;
 }
 
-// One rank: a round's messages, and when all of its own have arrived, the next round's. A mailbox
-// that has its receiver takes a message before that asks for it.
-void walk(const Prepared& all, const std::vector<sg4::ActorPtr>& ranks, Position self) {
+// One rank: a round's messages, and when all of its own have arrived, the next round's; slice after
+// slice. A mailbox that has its receiver takes a message before that asks for it.
+void walk(const Prepared& all, const std::vector<sg4::ActorPtr>& ranks, Position self,
+          std::uint32_t slices) {
   static int payload = 0;  // SimGrid hands its address on.
   static int* landing = nullptr;
-  std::uint32_t number = 0;  // Of the round, with repeats.
+  std::uint32_t number = 0;  // Of the round, with repeats and slices.
   const auto join = [&](const Message& message) {
     sg4::Mailbox* const box = sg4::Mailbox::by_name(
         fmt::format("{}-{}-{}", number, index(message.from), index(message.to)));
     if (message.to == self) return box->get_async(&landing);
     box->set_receiver(ranks[index(message.to)]);
-    return box->put_async(&payload,
-                          static_cast<std::uint64_t>(message.chunks * all.chunk_bytes + 0.5));
+    const double bytes = message.chunks * all.chunk_bytes / slices;
+    return box->put_async(&payload, static_cast<std::uint64_t>(bytes + 0.5));
   };
   const auto exchange = [&](const Round& round) {
     std::vector<sg4::CommPtr> own;
@@ -219,19 +220,21 @@ void walk(const Prepared& all, const std::vector<sg4::ActorPtr>& ranks, Position
     sg4::Comm::wait_all(own);
     ++number;
   };
-  for (const Round& round : all.traffic.rounds) {
-    for (std::uint32_t i = 0; i < round.repeats; ++i) exchange(round);
+  for (std::uint32_t slice = 0; slice < slices; ++slice) {
+    for (const Round& round : all.traffic.rounds) {
+      for (std::uint32_t i = 0; i < round.repeats; ++i) exchange(round);
+    }
   }
 }
 
 // Seconds of the whole plan, each rank at its own pace, by SimGrid.
-double simulate_paced(const Prepared& all) {
+double simulate_paced(const Prepared& all, std::uint32_t slices) {
   double seconds = 0;
   std::vector<sg4::ActorPtr> ranks;
   run_engine(all, [&](const Platform& platform) {
     for (std::uint32_t p = 0; p < all.seats.size(); ++p) {
-      const auto body = [&all, &ranks, &seconds, p] {
-        walk(all, ranks, Position{p});
+      const auto body = [&all, &ranks, &seconds, p, slices] {
+        walk(all, ranks, Position{p}, slices);
         seconds = std::max(seconds, sg4::Engine::get_clock());
       };
       ranks.push_back(sg4::Actor::create("rank", platform.host(all.seats.at(Position{p})), body));
@@ -257,15 +260,19 @@ int compare(const Case& one, double factor) {
   return std::min(wrong, 99);
 }
 
-int compare_paced(const Case& one, double factor) {
+int compare_slices(const Case& one, double factor, std::uint32_t slices) {
   const Prepared all = prepare(one);
-  const double theirs = simulate_paced(all);
-  const double ours = factor * paced_seconds(all.fabric, all.traffic, all.rounds, all.chunk_bytes);
+  const double theirs = simulate_paced(all, slices);
+  const double ours = factor * paced_seconds(all.fabric, all.traffic, all.rounds, all.chunk_bytes,
+                                             {.slices = slices});
   if (std::abs(ours - theirs) <= most_difference * theirs) return 0;
   fmt::print(stderr, "{} at its own pace: ours {:.6f} s, SimGrid {:.6f} s\n", one.name, ours,
              theirs);
   return 1;
 }
+
+int compare_paced(const Case& one, double factor) { return compare_slices(one, factor, 1); }
+int compare_sliced(const Case& one, double factor) { return compare_slices(one, factor, 3); }
 
 class SimGrid : public testing::TestWithParam<Case> {};
 
@@ -287,6 +294,12 @@ class SimGridPaced : public testing::TestWithParam<Case> {};
 
 TEST_P(SimGridPaced, AgreesWithin1Percent) { EXPECT_EQ(in_child(compare_paced, GetParam(), 1), 0); }
 
+class SimGridSliced : public testing::TestWithParam<Case> {};
+
+TEST_P(SimGridSliced, AgreesWithin1Percent) {
+  EXPECT_EQ(in_child(compare_sliced, GetParam(), 1), 0);
+}
+
 TEST(SimGridControl, ATimeThatIsOffByTwoPercentIsSeen) {
   EXPECT_EQ(in_child(compare, cases[0], 1.02), 5);  // All rounds of 8 ranks; two are the same.
   EXPECT_EQ(in_child(compare, cases[0], 0.98), 5);
@@ -300,6 +313,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, SimGrid, testing::ValuesIn(cases), name_of_case)
 // The last one takes SimGrid half a minute.
 INSTANTIATE_TEST_SUITE_P(Cases, SimGridPaced,
                          testing::ValuesIn(std::begin(cases), std::end(cases) - 1), name_of_case);
+// Slices cost SimGrid as much as so many plans.
+INSTANTIATE_TEST_SUITE_P(Cases, SimGridSliced, testing::ValuesIn(cases + 3, cases + 7),
+                         name_of_case);
 
 }  // namespace
 }  // namespace accl::topology::test

@@ -21,7 +21,7 @@ constexpr double rounding = 1e-9;  // Relative: what happens so close happens to
 class Pace {
  public:
   Pace(const Fabric& fabric, const Traffic& traffic, std::span<const RoutedRound> rounds,
-       double bytes_per_chunk, bool switches_are_free);
+       double bytes_per_chunk, const Slicing& slicing, bool switches_are_free);
 
   double run();
 
@@ -31,19 +31,22 @@ class Pace {
     std::uint32_t round = 0;    // With repeats.
     std::uint32_t waiting = 0;  // Of its messages: that have not arrived.
   };
-  struct Walker {
+  struct Walker {             // A position in a slice.
     std::vector<Part> parts;  // In order.
     std::size_t at = 0;
+    bool is_begun = false;  // What arrives before that is kept.
   };
-  struct Transit {  // A message.
+  struct Transit {  // A message of a slice.
     Position from{};
     Position to{};
     std::uint32_t round = 0;
+    std::uint32_t slice = 0;
     std::size_t flows = 0;  // That have not arrived.
   };
   struct Flight {  // A flow.
     std::uint32_t transit = 0;
     std::span<const LinkId> path;
+    Turn turn{};
     double left = 0;            // Bytes, when it last got a rate.
     double since = 0;           // When that was.
     std::uint32_t version = 0;  // Of its rate: ends that were foretold before are void.
@@ -62,10 +65,15 @@ class Pace {
   };
 
   void expect(std::uint32_t round, Position position);
-  void enter(Position position, std::uint32_t round);
-  void send(const Message& message, std::span<const Routed> flows, std::uint32_t round);
-  void advance(Position position);
-  void arrive(Position position, std::uint32_t round);
+  Walker& walker(Position position, std::uint32_t slice) {
+    return walkers_[slice * traffic_.positions + index(position)];
+  }
+  void begin(Position position, std::uint32_t slice);
+  void enter(Position position, std::uint32_t slice, std::uint32_t round);
+  void send(const Message& message, std::span<const Routed> flows, std::uint32_t slice,
+            std::uint32_t round);
+  void advance(Position position, std::uint32_t slice);
+  void arrive(Position position, const Transit& transit);
   void plan(double when, What what, std::uint32_t id, std::uint32_t version = 0) {
     events_.push({when, planned_++, what, id, version});
   }
@@ -75,9 +83,11 @@ class Pace {
   const Fabric& fabric_;
   const Traffic& traffic_;
   const std::span<const RoutedRound> rounds_;
-  const double bytes_per_chunk_;
+  const double bytes_per_chunk_;  // Of a slice.
+  const Slicing slicing_;
   std::vector<std::uint32_t> stage_of_;  // By round with repeats: in rounds_.
-  std::vector<Walker> walkers_;          // By position.
+  std::vector<Walker> walkers_;          // By slice, then by position.
+  std::uint64_t entered_ = 0;            // Rounds, by all positions.
   std::vector<Transit> transits_;
   std::vector<Flight> flights_;
   Sharing sharing_;
@@ -89,11 +99,12 @@ class Pace {
 };
 
 Pace::Pace(const Fabric& fabric, const Traffic& traffic, std::span<const RoutedRound> rounds,
-           double bytes_per_chunk, bool switches_are_free)
+           double bytes_per_chunk, const Slicing& slicing, bool switches_are_free)
     : fabric_(fabric),
       traffic_(traffic),
       rounds_(rounds),
-      bytes_per_chunk_(bytes_per_chunk),
+      bytes_per_chunk_(bytes_per_chunk / slicing.slices),
+      slicing_(slicing),
       walkers_(traffic.positions),
       sharing_(fabric, switches_are_free) {
   ACCL_ASSERT(rounds.size() == traffic.rounds.size(), rounds.size(), traffic.rounds.size());
@@ -106,6 +117,10 @@ Pace::Pace(const Fabric& fabric, const Traffic& traffic, std::span<const RoutedR
       expect(round, message.to);
     }
   }
+  const std::vector<Walker> one = walkers_;
+  for (std::uint32_t slice = 1; slice < slicing.slices; ++slice) {
+    walkers_.insert(walkers_.end(), one.begin(), one.end());
+  }
 }
 
 void Pace::expect(std::uint32_t round, Position position) {
@@ -114,38 +129,55 @@ void Pace::expect(std::uint32_t round, Position position) {
   ++parts.back().waiting;
 }
 
-void Pace::enter(Position position, std::uint32_t round) {
+void Pace::begin(Position position, std::uint32_t slice) {
+  Walker& one = walker(position, slice);
+  if (one.parts.empty()) return;
+  one.is_begun = true;
+  enter(position, slice, one.parts.front().round);
+  advance(position, slice);
+}
+
+void Pace::enter(Position position, std::uint32_t slice, std::uint32_t round) {
+  ++entered_;
   const std::vector<Message>& messages = traffic_.rounds[stage_of_[round]].messages;
   const std::vector<Routed>& flows = rounds_[stage_of_[round]].flows;
   for (const Message& message : those_with(messages, position, &Message::from)) {
     const auto number = static_cast<std::uint32_t>(&message - messages.data());
-    send(message, those_with(flows, number, &Routed::message), round);
+    send(message, those_with(flows, number, &Routed::message), slice, round);
   }
 }
 
-void Pace::send(const Message& message, std::span<const Routed> flows, std::uint32_t round) {
+void Pace::send(const Message& message, std::span<const Routed> flows, std::uint32_t slice,
+                std::uint32_t round) {
   const auto transit = static_cast<std::uint32_t>(transits_.size());
-  transits_.push_back({message.from, message.to, round, std::max<std::size_t>(1, flows.size())});
+  const std::size_t count = std::max<std::size_t>(1, flows.size());
+  transits_.push_back({message.from, message.to, round, slice, count});
   if (flows.empty()) plan(now_, What::arrive, transit);  // It crosses no cable.
   for (const Routed& flow : flows) {
     plan(now_ + fabric_.start_seconds, What::start, static_cast<std::uint32_t>(flights_.size()));
     flights_.push_back({.transit = transit,
                         .path = rounds_[stage_of_[round]].path(flow),
+                        .turn = {index(message.from), entered_},
                         .left = flow.chunks * bytes_per_chunk_});
   }
 }
 
-void Pace::advance(Position position) {
-  Walker& walker = walkers_[index(position)];
-  while (walker.at < walker.parts.size() && walker.parts[walker.at].waiting == 0) {
-    if (++walker.at < walker.parts.size()) enter(position, walker.parts[walker.at].round);
+void Pace::advance(Position position, std::uint32_t slice) {
+  Walker& one = walker(position, slice);
+  if (!one.is_begun) return;
+  while (one.at < one.parts.size() && one.parts[one.at].waiting == 0) {
+    if (++one.at < one.parts.size()) {
+      enter(position, slice, one.parts[one.at].round);
+    } else if (slice + slicing_.in_flight < slicing_.slices) {
+      begin(position, slice + slicing_.in_flight);
+    }
   }
 }
 
-void Pace::arrive(Position position, std::uint32_t round) {
-  std::vector<Part>& parts = walkers_[index(position)].parts;
-  --std::ranges::lower_bound(parts, round, {}, &Part::round)->waiting;
-  advance(position);
+void Pace::arrive(Position position, const Transit& transit) {
+  std::vector<Part>& parts = walker(position, transit.slice).parts;
+  --std::ranges::lower_bound(parts, transit.round, {}, &Part::round)->waiting;
+  advance(position, transit.slice);
 }
 
 void Pace::handle(const Event& event) {
@@ -153,15 +185,15 @@ void Pace::handle(const Event& event) {
     const Transit transit = transits_[event.id];  // Others may come while we look.
     last_arrival_ = now_;
     if (--transits_[event.id].flows > 0) return;
-    arrive(transit.from, transit.round);
-    return arrive(transit.to, transit.round);
+    arrive(transit.from, transit);
+    return arrive(transit.to, transit);
   }
   Flight& flight = flights_[event.id];
   if (event.version != flight.version) return;
   changed_.push_back(event.id);
   if (event.what == What::start) {
     flight.since = now_;
-    return sharing_.add(event.id, flight.path);
+    return sharing_.add(event.id, flight.path, flight.turn);
   }
   sharing_.remove(event.id);
   const double hops = fabric_.hop_seconds * static_cast<double>(flight.path.size());
@@ -181,13 +213,14 @@ void Pace::share() {
   sharing_.share(flows);
   for (const std::uint32_t f : flows) {
     const Flight& flight = flights_[f];
+    if (sharing_.rate(f) == 0) continue;  // Others of its sender take all there is.
     plan(now_ + flight.left / sharing_.rate(f), What::end, f, flight.version);
   }
 }
 
 double Pace::run() {
-  for (std::uint32_t p = 0; p < walkers_.size(); ++p) {
-    if (!walkers_[p].parts.empty()) enter(Position{p}, walkers_[p].parts.front().round);
+  for (std::uint32_t slice = 0; slice < std::min(slicing_.in_flight, slicing_.slices); ++slice) {
+    for (std::uint32_t p = 0; p < traffic_.positions; ++p) begin(Position{p}, slice);
   }
   while (!events_.empty()) {
     now_ = events_.top().when;
@@ -208,8 +241,8 @@ double Pace::run() {
 
 double paced_seconds(const Fabric& fabric, const Traffic& traffic,
                      std::span<const RoutedRound> rounds, double bytes_per_chunk,
-                     bool switches_are_free) {
-  return Pace(fabric, traffic, rounds, bytes_per_chunk, switches_are_free).run();
+                     const Slicing& slicing, bool switches_are_free) {
+  return Pace(fabric, traffic, rounds, bytes_per_chunk, slicing, switches_are_free).run();
 }
 
 }  // namespace accl::topology

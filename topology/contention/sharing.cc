@@ -17,9 +17,9 @@ Sharing::Sharing(const Fabric& fabric, bool switches_are_free)
       switches_are_free_(switches_are_free),
       number_(fabric.graph.links().size(), no_number) {}
 
-void Sharing::add(std::uint32_t flow, std::span<const LinkId> path) {
+void Sharing::add(std::uint32_t flow, std::span<const LinkId> path, const Turn& turn) {
   if (flow >= flows_.size()) flows_.resize(flow + 1);
-  flows_[flow] = {.path = path, .rate = 0, .is_active = true};
+  flows_[flow] = {.path = path, .turn = turn, .rate = 0, .is_active = true};
   for (const LinkId link : path) {
     std::uint32_t& number = number_[index(link)];
     if (number == no_number) {
@@ -80,15 +80,11 @@ void Sharing::start_growing(std::span<const std::uint32_t> flows) {
       if (at(link).growing++ == 0) links.push_back(number_[index(link)]);
     }
   }
-  for (const std::uint32_t link : links) {
-    LinkState& state = links_[link];
-    state.left = state.capacity;
-    std::erase_if(state.flows, [&](std::uint32_t flow) { return !flows_[flow].is_active; });
-    offer(link);
-  }
+  for (const std::uint32_t link : links) offer(link);
 }
 
-void Sharing::share(std::span<const std::uint32_t> flows) {
+// Of what is left of their links.
+void Sharing::share_rest(std::span<const std::uint32_t> flows) {
   start_growing(flows);
   while (!offers_.empty()) {
     const auto [rate, link] = offers_.top();
@@ -99,6 +95,30 @@ void Sharing::share(std::span<const std::uint32_t> flows) {
       if (!flows_[flow].is_fixed) fix(flow, rate);
     }
   }
+}
+
+void Sharing::share(std::span<const std::uint32_t> flows) {
+  for (const std::uint32_t flow : flows) {
+    for (const LinkId link : flows_[flow].path) {
+      LinkState& state = at(link);
+      state.left = state.capacity;
+      std::erase_if(state.flows, [&](std::uint32_t other) { return !flows_[other].is_active; });
+    }
+  }
+  // By place in the line of their sender: all first ones, then all second ones.
+  std::vector<std::uint32_t> in_turn(flows.begin(), flows.end());
+  const auto turn = [&](std::uint32_t flow) { return flows_[flow].turn; };
+  std::ranges::sort(in_turn, {}, turn);
+  std::vector<std::vector<std::uint32_t>> places;
+  std::size_t place = 0;
+  for (std::size_t i = 0; i < in_turn.size(); ++i) {
+    const Turn own = turn(in_turn[i]);
+    const Turn before = i > 0 ? turn(in_turn[i - 1]) : own;
+    place = own.sender != before.sender ? 0 : place + (own.number != before.number);
+    if (places.size() <= place) places.resize(place + 1);
+    places[place].push_back(in_turn[i]);
+  }
+  for (const auto& flows_of_place : places) share_rest(flows_of_place);
 }
 
 }  // namespace accl::topology

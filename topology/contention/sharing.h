@@ -13,20 +13,29 @@
 
 namespace accl::topology {
 
+// Whose turn a flow is: of one sender's flows those with a lower number come first, and others
+// share what they leave. As a NIC's queue does, that serves messages in order and never idles.
+struct Turn {
+  std::uint32_t sender = 0;
+  std::uint64_t number = 0;
+
+  auto operator<=>(const Turn&) const = default;
+};
+
 class Sharing {
  public:
   // `switches_are_free`: cables between switches have no limit.
   Sharing(const Fabric& fabric, bool switches_are_free);
 
   // Flows are numbered by the caller, densely, each number once. The path must outlive this.
-  void add(std::uint32_t flow, std::span<const LinkId> path);
+  void add(std::uint32_t flow, std::span<const LinkId> path, const Turn& turn = {});
   void remove(std::uint32_t flow);
 
   // The flows whose rates may change because these came or went: all there are that share a limited
   // link with one of them, or with one that does, and so on.
   std::vector<std::uint32_t> joined(std::span<const std::uint32_t> changed);
 
-  // New rates for flows that share no limited link with any others.
+  // New rates for flows that share no limited link with any others. 0: others come first.
   void share(std::span<const std::uint32_t> flows);
   double rate(std::uint32_t flow) const { return flows_[flow].rate; }  // Bytes per second.
 
@@ -40,6 +49,7 @@ class Sharing {
   };
   struct FlowState {
     std::span<const LinkId> path;
+    Turn turn{};
     double rate = 0;
     bool is_active = false;
     bool is_fixed = true;
@@ -52,6 +62,7 @@ class Sharing {
   void fix(std::uint32_t flow, double rate);
   void offer(std::uint32_t link) { offers_.push({links_[link].left / links_[link].growing, link}); }
   void start_growing(std::span<const std::uint32_t> flows);
+  void share_rest(std::span<const std::uint32_t> flows);
 
   const Fabric& fabric_;
   const bool switches_are_free_;

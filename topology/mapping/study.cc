@@ -9,7 +9,6 @@
 #include <set>
 
 #include "accl/base/error.h"
-#include "topology/contention/pace.h"
 #include "topology/fabric/spec.h"
 
 namespace accl::topology {
@@ -71,12 +70,12 @@ Shape shape_for(const Fabric& fabric, const std::string& algorithm, std::uint32_
   return shape;
 }
 
-void check_paced(const Traffic& traffic, std::uint32_t qps) {
-  const std::uint64_t flows = traffic.message_count() * qps;
+void check_paced(const Traffic& traffic, const StudyOptions& options) {
+  const std::uint64_t flows = traffic.message_count() * options.qps * options.slicing.slices;
   if (flows <= max_paced_messages) return;
   fail(ErrorKind::invalid_argument,
        "--steps free: {} messages are more than the {} that can be followed one by one; leave it "
-       "out, or take fewer ranks or --qps",
+       "out, or take fewer ranks, --qps or --slices",
        flows, max_paced_messages);
 }
 
@@ -111,7 +110,7 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
                .traffic = traffic_of(*found, shape),
                .rounds = {}};
   const bool is_free = options.steps == Steps::free;
-  if (is_free) check_paced(result.traffic, options.qps);
+  if (is_free) check_paced(result.traffic, options);
   const Sending sending = sending_of(result);
   const double chunk_bytes = static_cast<double>(options.bytes) / result.traffic.chunks;
   std::vector<RoutedRound> kept;
@@ -128,8 +127,9 @@ Study study(const Fabric& fabric, const Condition& condition, const std::string&
     result.alone_seconds += time.alone_seconds * round.repeats;
   }
   if (!is_free) return result;
-  result.seconds = paced_seconds(fabric, result.traffic, kept, chunk_bytes);
-  result.alone_seconds = paced_seconds(fabric, result.traffic, kept, chunk_bytes, true);
+  result.seconds = paced_seconds(fabric, result.traffic, kept, chunk_bytes, options.slicing);
+  result.alone_seconds =
+      paced_seconds(fabric, result.traffic, kept, chunk_bytes, options.slicing, true);
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "topology/contention/pace.h"
 #include "topology/contention/time.h"
 #include "topology/mapping/mapper.h"
 
@@ -19,6 +20,7 @@ struct StudyOptions {
   std::uint32_t qps = 1;
   std::uint64_t seed = 1;  // Of shuffled orders and of the switches' hash.
   Steps steps = Steps::together;
+  Slicing slicing{};                // Of steps that are free.
   const SeenPaths* seen = nullptr;  // Of the fabric; the rival has none. Outlives the studies.
 };
 

@@ -19,6 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int most_slices = 4096;
+
 struct Options {
   ClusterOptions cluster;
   MapOptions map;
@@ -263,6 +265,13 @@ int explain_all(const Cluster& cluster, const Options& options) {
 int run(Options options) {
   options.study.bytes = vector_bytes(options.bytes);
   if (options.steps == "free") options.study.steps = Steps::free;
+  const Slicing& slicing = options.study.slicing;
+  const bool is_sliced = slicing.slices > 1 || slicing.in_flight > 1;
+  if (is_sliced && options.steps != "free") {
+    fail(ErrorKind::invalid_argument,
+         "--slices and --in-flight: steps that begin together for all ranks have none; add --steps "
+         "free");
+  }
   const Cluster cluster = load_cluster(options.cluster);
   SeenPaths seen;
   if (!options.paths.empty()) {
@@ -302,6 +311,14 @@ Command explain_command(CLI::App& app) {
       ->add_option("--steps", options->steps,
                    "A step begins for all ranks together, or free: for each when its own is done")
       ->check(CLI::IsMember({"together", "free"}));
+  command
+      ->add_option("--slices", options->study.slicing.slices,
+                   "With --steps free: so many slices of the vector, each a plan of its own (1)")
+      ->check(CLI::Range(1, most_slices));
+  command
+      ->add_option("--in-flight", options->study.slicing.in_flight,
+                   "With --steps free: slices that a rank works on at a time (1)")
+      ->check(CLI::Range(1, most_slices));
   command->add_option(
       "--paths", options->paths,
       "Paths that were seen, instead of those we expect: NIC NIC SWITCH..., a line");
