@@ -80,7 +80,7 @@ typedef struct {
 typedef struct {
   size_t size;
   const char* algorithm; /* "auto", "ring", "hd", ...: one that the collective has. */
-  const char* transport; /* "auto", "shm", "tcp", "ucx". */
+  const char* transport; /* "auto", "shm", "tcp", "ucx", "verbs". */
   int timeout_ms;        /* Longest wait for a peer; otherwise ACCL_TIMEOUT_MS or 30000. */
 } accl_config_t;
 

@@ -24,7 +24,7 @@ class TransportCounters;
 
 struct CommunicatorOptions {
   std::string algorithm = "auto";  // A name of the catalog for every call, or "auto".
-  std::string transport = "auto";  // "auto", "shm", "tcp", "ucx".
+  std::string transport = "auto";  // "auto", "shm", "tcp", "ucx", "verbs".
   std::optional<First> first;      // Distance of halving-doubling; none: the rank map's, or near.
   std::vector<Rank> order;         // Position -> rank; empty: rank r sits at position r.
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.

@@ -16,6 +16,7 @@
 #include "transport/shm/shm.h"
 #include "transport/tcp/tcp.h"
 #include "transport/ucx/ucx.h"
+#include "transport/verbs/verbs.h"
 
 namespace accl {
 namespace {
@@ -25,7 +26,7 @@ constexpr std::uint64_t ring_budget_bytes = 32u << 20;
 constexpr std::uint64_t least_ring_bytes = 64u << 10;
 constexpr std::uint64_t most_ring_bytes = 1u << 20;
 
-constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx"};
+constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx", "verbs"};
 
 std::size_t usable_cores() {
   cpu_set_t cores;
@@ -88,13 +89,14 @@ Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
   endpoints_.resize(ranks_.size());
   const std::string& name = options_.transport;
   if (std::ranges::count(transport_names, name) == 0) {
-    fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm, tcp and ucx", name);
+    fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm, tcp, ucx and verbs",
+         name);
   }
   for (std::uint32_t r = 0; r < ranks_.size() && name == "shm"; ++r) {
     if (is_local(Rank{r})) continue;
     fail(ErrorKind::invalid_argument,
-         "transport shm cannot reach rank {} on host {}; use --transport auto, tcp or ucx", r,
-         session_.members()[index(ranks_[r])].host);
+         "transport shm cannot reach rank {} on host {}; use --transport auto, tcp, ucx or verbs",
+         r, session_.members()[index(ranks_[r])].host);
   }
 }
 
@@ -103,6 +105,15 @@ Connections::~Connections() = default;
 bool Connections::is_local(Rank peer) const {
   const auto members = session_.members();
   return members[index(ranks_[index(peer)])].host_id == members[index(session_.self())].host_id;
+}
+
+// This rank's place among those of its host.
+std::uint32_t Connections::index_on_host() const {
+  const auto members = session_.members();
+  const std::uint64_t host = members[index(session_.self())].host_id;
+  const auto before = members.first(index(session_.self()));
+  return static_cast<std::uint32_t>(
+      std::ranges::count(before, host, [](const Member& member) { return member.host_id; }));
 }
 
 bool Connections::is_one_host() const {
@@ -137,7 +148,7 @@ std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> tran
 }
 
 Transport& Connections::transport_for(Rank peer) {
-  const bool is_network_only = options_.transport == "tcp" || options_.transport == "ucx";
+  const bool is_network_only = options_.transport != "auto" && options_.transport != "shm";
   if (!is_network_only && is_local(peer)) {
     if (shm_ == nullptr) {
       shm_ = decorate(make_shm_transport(geometry()));
@@ -151,6 +162,9 @@ Transport& Connections::transport_for(Rank peer) {
 
 std::unique_ptr<Transport> Connections::make_push() const {
   if (options_.transport == "ucx") return make_ucx_transport(geometry());
+  if (options_.transport == "verbs") {
+    return make_verbs_transport(geometry(), {.turn = index_on_host()});
+  }
   return make_tcp_transport(geometry());
 }
 

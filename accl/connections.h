@@ -17,7 +17,7 @@
 namespace accl {
 
 struct ConnectionOptions {
-  std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx.
+  std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx, verbs.
   std::string fault;               // transport/fault; empty: none.
   std::uint64_t topic = 0;         // Of the communicator in its session.
   // Counts every message and its payload (transport/trace); null: nothing is counted.
@@ -74,6 +74,7 @@ class Connections {
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
   bool is_local(Rank peer) const;
+  std::uint32_t index_on_host() const;
   Geometry geometry() const;
   std::unique_ptr<Transport> decorate(std::unique_ptr<Transport> transport) const;
 
@@ -83,7 +84,7 @@ class Connections {
   const ConnectionOptions options_;
   bool is_crowded_ = false;
   bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
-  std::unique_ptr<Transport> shm_, push_;  // The second is tcp or ucx.
+  std::unique_ptr<Transport> shm_, push_;  // The second is tcp, ucx or verbs.
   mutable std::mutex mutex_;               // Of the next, for other threads that read it.
   std::vector<std::unique_ptr<Endpoint>> endpoints_;  // By rank; after the transports: goes first.
   std::vector<std::unique_ptr<PeerLanes>> peers_;     // By rank.

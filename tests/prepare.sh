@@ -5,7 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 build_packages=(g++ meson ninja-build ccache pkgconf libfmt-dev libspdlog-dev libcli11-dev
-  nlohmann-json3-dev libhwy-dev libucx-dev
+  nlohmann-json3-dev libhwy-dev libucx-dev libibverbs-dev
   libhwloc-dev libxml2-dev libyaml-cpp-dev)
 test_packages=(libgtest-dev libbenchmark-dev clang-format libsimgrid-dev
   iproute2 ibsim-utils libumad2sim0 opensm infiniband-diags chromium chromium-driver)
@@ -16,6 +16,9 @@ peer_packages=(openmpi-bin libopenmpi-dev mpich libmpich-dev libgloo-dev)
 
 # For bench/lab and tests/run.sh lab.
 lab_packages=(iproute2 util-linux procps python3-yaml python3-matplotlib)
+# For bench/lab/softroce and tests/run.sh softroce: a virtual machine, RDMA's tools, and the peers.
+softroce_packages=(qemu-system-x86 busybox-static kmod cpio iproute2 util-linux rdma-core
+  ibverbs-providers ibverbs-utils perftest)
 
 say() { printf 'accl: %s\n' "$*" >&2; }
 

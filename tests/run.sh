@@ -35,6 +35,9 @@ main() {
   packages=("${build_packages[@]}" "${test_packages[@]}" "${peer_packages[@]}")
   case " ${wanted[*]} " in *" bare "*) packages+=(debootstrap) ;; esac
   case " ${wanted[*]} " in *" lab "* | *" full "*) packages+=("${lab_packages[@]}") ;; esac
+  case " ${wanted[*]} " in
+    *" softroce "* | *" full "*) packages+=("${softroce_packages[@]}") ;;
+  esac
   case " ${wanted[*]} " in *" fuzz "* | *" full "*) packages+=("${fuzz_packages[@]}") ;; esac
   ensure_packages "${packages[@]}"
 

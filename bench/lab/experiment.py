@@ -19,8 +19,9 @@ from lab import Lab
 
 KIB, MIB = 1 << 10, 1 << 20
 # Sizes that share a job, its iterations a size, and the longest it may take.
-SMALL = (tuple(KIB << k for k in range(0, 10, 2)), 3, 90)
-LARGE = ((MIB,), 1, 150)
+SMALL = (tuple(KIB << k for k in (0, 2, 4)), 8, 90)
+LARGE = (tuple(KIB << k for k in (6, 8, 10)), 1, 150)
+STEP = 4  # From a size to the next.
 DRAWS = 5  # Of the switches' hash, where a prediction depends on it.
 SCALE_SERVERS = (2, 4, 8)
 HD_ONLY = "HDRM, hd only"
@@ -57,7 +58,6 @@ CASES = (
     Case("HD shuffled", "shuffled", "hd", "near"),
     Case("plain HDRM", "hdrm", "hd", sets=(LARGE,), rule=PLAIN),
     Case("plain HD near", "sorted", "hd", "near", sets=(LARGE,), rule=PLAIN),
-    Case("plain HD far", "sorted", "hd", "far", sets=(LARGE,), rule=PLAIN),
     Case("ring", "sorted", "ring"),
     Case("ring alternating", "alternating", "ring"),
     Case("tree", "sorted", "tree"),
@@ -65,8 +65,7 @@ CASES = (
 SCALE_CASES = ("HDRM", "HD near", "ring")
 PLANS = {"hdrm": "hd", "auto": "hd"}  # Auto: of large vectors, which is all that is predicted.
 # Whose 1 KiB tells the time of a step that carries next to nothing.
-STEP_OF = {"HDRM": HD_ONLY, "plain HDRM": HD_ONLY, "plain HD near": "HD near",
-           "plain HD far": "HD far"}
+STEP_OF = {"HDRM": HD_ONLY, "plain HDRM": HD_ONLY, "plain HD near": "HD near"}
 
 
 class Failed(Exception):
@@ -109,8 +108,7 @@ class Experiment:
         check = 1 if number == 0 else 0
         counts = number == 0 and sizes_set is LARGE and hosts is None
         more = ["--traffic"] if counts else []
-        step = sizes[1] // sizes[0] if len(sizes) > 1 else 2
-        run = self.lab.accl(order, [*case.flags(), "-b", sizes[0], "-e", sizes[-1], "-f", step,
+        run = self.lab.accl(order, [*case.flags(), "-b", sizes[0], "-e", sizes[-1], "-f", STEP,
                                     "-n", iterations, "-w", 0, "-c", check, "--in-place", 0,
                                     *more], seconds, self.environment_of(case))
         if run.document is None:
@@ -136,8 +134,8 @@ class Experiment:
 
     def run_peer(self, peer, sizes_set, number):
         sizes, iterations, _seconds = sizes_set
-        for size in sizes:
-            times = [1e6 * second for second in peer.allreduce(size, iterations)]
+        for size in sizes:  # Gloo is slow here, whatever the size.
+            times = [1e6 * second for second in peer.allreduce(size, min(iterations, 3))]
             self.add(peer.name, len(peer.ranks), size, number, statistics.median(times),
                      min(times), max(times))
 
@@ -197,7 +195,7 @@ class Experiment:
         overhead = self.wire_per_payload()
         cases = {}
         for case in CASES:
-            for size in LARGE[0] if LARGE in case.sets else ():
+            for size in LARGE[0][-1:] if LARGE in case.sets else ():
                 cases.setdefault(case.name, {})[size] = self.predict_case(case, size, overhead)
         return {"wire_per_payload": overhead, "cases": cases}
 
@@ -260,11 +258,14 @@ def main(spec, build, out, rate_bits, mtu, rounds, parts=("compare", "scale")):
     with Lab(spec, build, rate_bits, mtu) as lab:
         experiment = Experiment(lab)
         experiment.say(f"{len(lab.cluster.nics)} endpoints, {len(lab.cluster.switches)} switches")
-        experiment.compare(rounds)
-        if "scale" in parts:
-            experiment.scale()
-        document = experiment.document(rounds)
-        pathlib.Path(out).write_text(json.dumps(document, indent=1) + "\n")
+        try:
+            experiment.compare(rounds)
+            if "scale" in parts:
+                experiment.scale()
+        finally:
+            if experiment.traffic:  # What was measured before a job failed is worth keeping.
+                document = experiment.document(rounds)
+                pathlib.Path(out).write_text(json.dumps(document, indent=1) + "\n")
         for name, result in document["checked"].items():
             if counters.complaint(name, result):
                 raise Failed(counters.complaint(name, result))

@@ -21,7 +21,7 @@ constexpr std::int64_t large = 1'000'000'000;
 constexpr std::string_view collectives[] = {"allreduce", "reduce_scatter", "allgather", "broadcast",
                                             "reduce",    "alltoall",       "gather",    "scatter",
                                             "sendrecv",  "barrier"};
-constexpr std::string_view transports[] = {"auto", "shm", "tcp", "ucx"};
+constexpr std::string_view transports[] = {"auto", "shm", "tcp", "ucx", "verbs"};
 // nccl-tests' order.
 constexpr std::array all_ops{ReduceOp::sum, ReduceOp::prod, ReduceOp::max,
                              ReduceOp::min, ReduceOp::avg,  ReduceOp::premul_sum};
@@ -200,7 +200,7 @@ void add_algorithm_flags(CLI::App& app, Options& options) {
         constexpr std::string_view names[] = {"near", "far"};
         options.first = choice("--first", text, names) == 0 ? First::near : First::far;
       });
-  add(app, "--transport", "auto, shm, tcp or ucx (auto)", "NAME",
+  add(app, "--transport", "auto, shm, tcp, ucx or verbs (auto)", "NAME",
       [&options](const std::string& text) {
         options.transport = transports[choice("--transport", text, transports)];
       });

@@ -38,6 +38,20 @@ PeerKind open_mpi(const std::string& name, std::vector<std::string> settings) {
   return {name, "accl-peer-openmpi", open_mpi_launchers, arguments, {}};
 }
 
+// Each rank on the NIC that our rank of that number on the host takes, and on nothing else. UCX
+// takes the addresses of Soft-RoCE's datagrams for wrong ones, so it shall not look at them.
+PeerKind open_mpi_over_ucx() {
+  constexpr const char* own_nic =
+      "nics=(/sys/class/infiniband/*); nic=${nics[OMPI_COMM_WORLD_LOCAL_RANK % ${#nics[@]}]##*/}; "
+      "UCX_NET_DEVICES=$nic:1 exec \"$0\" \"$@\"";
+  return {"Open MPI over UCX",
+          "accl-peer-openmpi",
+          open_mpi_launchers,
+          {"--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ucx", "--mca", "osc", "^ucx",
+           "bash", "-c", own_nic},
+          {"UCX_TLS=rc,self", "UCX_UD_ETH_DGID_CHECK=n"}};
+}
+
 // Peer programs lie in the build folder beside accl-perf's; empty where this one was not built.
 std::string find_peer_program(const std::string& name) {
   const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
@@ -76,6 +90,7 @@ void PrivateFolder::remove() {
 
 std::vector<PeerKind> peer_kinds(const std::string& transport) {
   const PeerKind gloo{"Gloo", "accl-peer-gloo", {}, {}, {}};
+  if (transport == "verbs") return {open_mpi_over_ucx()};
   if (transport == "tcp" || transport == "ucx") {
     return {open_mpi("Open MPI", {"--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo"}),
             {"MPICH",

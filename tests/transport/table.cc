@@ -1,5 +1,6 @@
 #include "tests/transport/table.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "transport/fault/fault.h"
@@ -7,13 +8,31 @@
 #include "transport/tcp/tcp.h"
 #include "transport/trace/trace.h"
 #include "transport/ucx/ucx.h"
+#include "transport/verbs/verbs.h"
 
 namespace accl::test {
+namespace {
+
+// Over the fake libibverbs where ACCL_FAKE_VERBS names it, else over real devices: each transport
+// takes the next one.
+TransportRow verbs_row() {
+  const char* const fake = std::getenv("ACCL_FAKE_VERBS");
+  VerbsOptions options;
+  if (fake != nullptr) options.shared_object = fake;
+  const auto make = [options](const Geometry& geometry) mutable {
+    ++options.turn;
+    return make_verbs_transport(geometry, options);
+  };
+  return {"verbs", true, make, false, fake != nullptr};
+}
+
+}  // namespace
 
 std::vector<TransportRow> transport_rows() {
   return {
-      {"tcp", true, [](const Geometry& geometry) { return make_tcp_transport(geometry); }},
-      {"ucx", true, [](const Geometry& geometry) { return make_ucx_transport(geometry); }},
+      {"tcp", true, [](const Geometry& geometry) { return make_tcp_transport(geometry); }, true},
+      {"ucx", true, [](const Geometry& geometry) { return make_ucx_transport(geometry); }, true},
+      verbs_row(),
       {"shm", false, [](const Geometry& geometry) { return make_shm_transport(geometry); }},
   };
 }

@@ -16,6 +16,8 @@ struct TransportRow {
   std::string name;
   bool is_push = false;  // Takes pieces, has no outbox, and sees its peers leave.
   std::function<std::unique_ptr<Transport>(const Geometry&)> make;
+  bool offers_targets = false;     // expect() may say yes.
+  bool is_in_one_process = false;  // A stand-in that reaches no other process.
 };
 
 struct DecoratorRow {

@@ -1,0 +1,94 @@
+// controls.cc - what tests tell the fake, and ask it.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "tests/verbs/fake/state.h"
+
+namespace accl::fake {
+
+State& state() {
+  static State one;
+  return one;
+}
+
+void violate(const char* what) {
+  if (state().violation.empty()) state().violation = what;
+}
+
+bool fails() {
+  State& all = state();
+  if (++all.calls != all.failing_call) return false;
+  errno = all.failing_errno;
+  return true;
+}
+
+}  // namespace accl::fake
+
+using namespace accl::fake;
+
+extern "C" {
+
+std::uint32_t fake_verbs_living() {
+  const Lock lock(state().mutex);
+  return state().living;
+}
+
+const char* fake_verbs_violation() { return state().violation.c_str(); }
+
+void fake_verbs_reset() {
+  const Lock lock(state().mutex);
+  State& all = state();
+  all.violation.clear();
+  all.labels.clear();
+  all.calls = all.failing_call = all.posted = all.breaking_request = 0;
+  all.counts = {};
+  all.device_count = 1;
+}
+
+void fake_verbs_set_devices(std::uint32_t count) {
+  const Lock lock(state().mutex);
+  state().device_count = std::min<std::uint32_t>(count, state().devices.size());
+}
+
+void fake_verbs_fail_call(std::uint32_t k, int error) {
+  const Lock lock(state().mutex);
+  state().calls = 0;
+  state().failing_call = k;
+  state().failing_errno = error;
+}
+
+std::uint32_t fake_verbs_calls() {
+  const Lock lock(state().mutex);
+  return state().calls;
+}
+
+void fake_verbs_break_request(std::uint32_t k, int status) {
+  const Lock lock(state().mutex);
+  state().posted = 0;
+  state().breaking_request = k;
+  state().breaking_status = status;
+}
+
+void fake_verbs_raise(int event) {
+  const Lock lock(state().mutex);
+  if (state().contexts.empty()) return;
+  Context& context = *state().contexts.front();
+  context.events.push_back(static_cast<ibv_event_type>(event));
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(context.async_fd, &one, sizeof one));
+}
+
+FakeVerbsCounts fake_verbs_counts() {
+  const Lock lock(state().mutex);
+  return state().counts;
+}
+
+std::uint32_t fake_verbs_labels(std::uint32_t* labels, std::uint32_t most) {
+  const Lock lock(state().mutex);
+  const auto& all = state().labels;
+  std::copy_n(all.begin(), std::min<std::size_t>(most, all.size()), labels);
+  return static_cast<std::uint32_t>(all.size());
+}
+}

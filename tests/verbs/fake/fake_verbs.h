@@ -1,0 +1,44 @@
+// fake_verbs.h - a libibverbs whose devices are memory of this process: queues of one process reach
+// each other, at once and in order. It is stricter than hardware about the caller's duties (queues
+// that overflow, memory that is not registered, objects that outlive what they need), and does what
+// it is told: fail a call, break a queue, raise an event. Loaded by path, as the real one is.
+//
+// These are its controls, to be looked up in the loaded library.
+#pragma once
+
+#include <cstdint>
+
+extern "C" {
+
+// Of everything the library made and nobody ended.
+std::uint32_t fake_verbs_living();
+// The first duty a caller neglected, in words; empty: none. reset() forgets it and all counters.
+const char* fake_verbs_violation();
+void fake_verbs_reset();
+
+// How many devices there are, for lists made from now on (1).
+void fake_verbs_set_devices(std::uint32_t count);
+
+// The k-th call (from 1) that can fail does, with this errno; 0: none. Counts from now on.
+void fake_verbs_fail_call(std::uint32_t k, int error);
+// Calls that could have failed since then.
+std::uint32_t fake_verbs_calls();
+
+// The k-th request posted from now on ends with this ibv_wc_status, its queue in error; 0: none.
+void fake_verbs_break_request(std::uint32_t k, int status);
+// An asynchronous event of the first open device: an ibv_event_type.
+void fake_verbs_raise(int event);
+
+struct FakeVerbsCounts {
+  std::uint64_t doorbells;    // Calls of post_send.
+  std::uint64_t requests;     // That they brought.
+  std::uint64_t inlined;      // Of those: whose bytes went along.
+  std::uint64_t completions;  // Polled, of sends.
+  std::uint64_t receives;     // Calls of post_recv.
+};
+FakeVerbsCounts fake_verbs_counts();
+
+// Flow labels of queues that were connected, in order: fills up to `most`, gives how many there
+// are.
+std::uint32_t fake_verbs_labels(std::uint32_t* labels, std::uint32_t most);
+}

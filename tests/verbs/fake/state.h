@@ -1,0 +1,134 @@
+// state.h - what the objects of the fake libibverbs are made of, and all that it knows.
+#pragma once
+
+#include <infiniband/verbs.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tests/verbs/fake/fake_verbs.h"
+
+#undef ibv_reg_mr
+#undef ibv_query_port
+
+namespace accl::fake {
+
+constexpr std::uint32_t inline_bytes = 128;
+constexpr int most_queue_depth = 4096;
+
+// A queue of fixed length: nothing on the data path may allocate.
+template <class Item>
+class Line {
+ public:
+  explicit Line(std::size_t most) : items_(most) {}
+  std::size_t size() const { return next_ - first_; }
+  bool is_full() const { return size() == items_.size(); }
+  bool is_empty() const { return next_ == first_; }
+  Item& front() { return items_[first_ % items_.size()]; }
+  void push(const Item& item) { items_[next_++ % items_.size()] = item; }
+  void pop() { ++first_; }
+
+ private:
+  std::vector<Item> items_;
+  std::size_t first_ = 0, next_ = 0;
+};
+
+struct Context;
+
+struct Cq : ibv_cq {
+  explicit Cq(std::size_t depth) : ibv_cq{}, done(depth) {}
+  Line<ibv_wc> done;
+  bool is_armed = false;
+  int unacknowledged = 0;
+  int users = 0;
+};
+
+struct Channel : ibv_comp_channel {
+  Channel() : ibv_comp_channel{}, events(1024) {}
+  Line<Cq*> events;
+  int users = 0;
+};
+
+struct Mr : ibv_mr {
+  Mr() : ibv_mr{} {}
+  int access = 0;
+};
+
+struct Pd : ibv_pd {
+  Pd() : ibv_pd{} {}
+  int users = 0;
+};
+
+struct Request {
+  std::uint64_t id = 0;
+  bool is_signalled = false;
+};
+
+struct Qp : ibv_qp {
+  Qp(std::size_t sends, std::size_t receives)
+      : ibv_qp{}, sends(sends), receives(receives), waiting(sends) {}
+  Line<Request> sends;  // That have left and whose place nobody knows to be free.
+  Line<std::uint64_t> receives;
+  struct Late {  // A message for which the peer had no receive.
+    ibv_wc_opcode opcode{};
+    std::uint32_t value = 0;
+    std::uint32_t bytes = 0;
+    Request request;
+  };
+  Line<Late> waiting;
+  std::uint32_t peer = 0;
+  std::uint32_t first_sent = 0, first_awaited = 0;
+  std::size_t gathers = 0;
+};
+
+struct Context : ibv_context {
+  Context() : ibv_context{} {}
+  std::deque<ibv_event_type> events;
+  std::uint32_t index = 0;
+  int users = 0;
+};
+
+struct State {
+  std::mutex mutex;
+  std::array<ibv_device, 16> devices{};
+  std::uint32_t device_count = 1;
+  std::map<std::uint32_t, Qp*> queues;   // By number.
+  std::map<std::uint32_t, Mr*> regions;  // By key.
+  std::vector<Context*> contexts;
+  std::vector<std::uint32_t> labels;
+  std::uint32_t next_number = 100;
+  std::uint32_t living = 0;
+  std::string violation;
+  std::uint32_t calls = 0, failing_call = 0;
+  int failing_errno = 0;
+  std::uint32_t posted = 0, breaking_request = 0;
+  int breaking_status = 0;
+  FakeVerbsCounts counts{};
+};
+
+State& state();
+
+using Lock = std::lock_guard<std::mutex>;
+
+// Notes a duty that the caller neglected: the first one counts.
+void violate(const char* what);
+
+// Whether this call is the one that must fail; errno is set then.
+bool fails();
+
+// The data path, as a context's operations.
+int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused);
+int post_recv(ibv_qp* pair, ibv_recv_wr* wr, ibv_recv_wr** refused);
+int poll_cq(ibv_cq* queue, int most, ibv_wc* wc);
+int req_notify_cq(ibv_cq* queue, int solicited_only);
+
+// All that is posted ends, as hardware does it.
+void fall_into_error(Qp& qp);
+
+}  // namespace accl::fake

@@ -1,0 +1,431 @@
+// verbs_test.cc - what only the verbs transport has: settings, the choice of a GID, and what it
+// asks of libibverbs, in which order, over a fake one that can be told to fail.
+#include "transport/verbs/verbs.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+
+#include "accl/base/error.h"
+#include "tests/transport/ring.h"
+#include "tests/transport/world.h"
+#include "tests/verbs/fake/fake_verbs.h"
+#include "transport/verbs/port.h"
+#include "transport/verbs/queue.h"
+
+namespace accl::test {
+namespace {
+
+using verbs::GidEntry;
+using verbs::Settings;
+
+constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
+
+// --- Settings ------------------------------------------------------------------------------------
+
+using Environment = std::map<std::string, std::string>;
+
+Settings settings_of(const Environment& environment) {
+  return verbs::read_settings([&](const char* name) {
+    const auto found = environment.find(name);
+    return found == environment.end() ? nullptr : found->second.c_str();
+  });
+}
+
+TEST(VerbsSettings, OurNamesWinOverNccls) {
+  const Settings settings =
+      settings_of({{"ACCL_IB_TC", "106"}, {"NCCL_IB_TC", "3"}, {"NCCL_IB_SL", "5"}});
+  EXPECT_EQ(settings.traffic_class, 106);
+  EXPECT_EQ(settings.service_level, 5);
+  EXPECT_EQ(settings.gid_index, -1);
+  EXPECT_EQ(settings.roce_version, 2);
+}
+
+TEST(VerbsSettings, DevicesAreChosenAsNcclDoes) {
+  struct Row {
+    const char* filter;
+    const char* device;
+    int port;
+    bool is_admitted;
+  };
+  for (const Row& row : {Row{"", "mlx5_0", 1, true},
+                         {"mlx5", "mlx5_10", 2, true},
+                         {"mlx5_1", "mlx5_10", 1, true},
+                         {"=mlx5_1", "mlx5_10", 1, false},
+                         {"=mlx5_1,mlx5_10", "mlx5_10", 1, true},
+                         {"mlx5_0:2", "mlx5_0", 1, false},
+                         {"mlx5_0:2", "mlx5_0", 2, true},
+                         {"^mlx5_0", "mlx5_0", 1, false},
+                         {"^mlx5_0", "mlx5_1", 1, true},
+                         {"^=mlx5_1", "mlx5_10", 1, true},
+                         {"mlx5_0:1:3:2", "mlx5_0", 1, true}}) {
+    const Settings settings = settings_of({{"NCCL_IB_HCA", row.filter}});
+    EXPECT_EQ(settings.devices.admits(row.device, row.port), row.is_admitted)
+        << row.filter << " " << row.device << ":" << row.port;
+  }
+}
+
+TEST(VerbsSettings, WhatCannotBeIsNamedWithWhatCan) {
+  struct Row {
+    const char* variable;
+    const char* value;
+    const char* says;
+  };
+  for (const Row& row : {Row{"ACCL_IB_TC", "256", "0 to 255"},
+                         {"NCCL_IB_TIMEOUT", "soon", "1 to 31"},
+                         {"ACCL_IB_MTU", "1500", "4096"},
+                         {"ACCL_IB_HCA", "mlx5_0:one", "device names"},
+                         {"NCCL_IB_ADDR_FAMILY", "IPv4", "AF_INET6"},
+                         {"NCCL_IB_ADDR_RANGE", "10.0.0.0", "/32"},
+                         {"NCCL_IB_ADDR_RANGE", "ten/8", "10.1.0.0/16"},
+                         {"ACCL_IB_FLOW_LABELS", "1,2,1048576", "1048575"}}) {
+    try {
+      static_cast<void>(settings_of({{row.variable, row.value}}));
+      ADD_FAILURE() << "took " << row.variable << "=" << row.value;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+      EXPECT_NE(std::strstr(error.what(), row.variable), nullptr) << error.what();
+      EXPECT_NE(std::strstr(error.what(), row.says), nullptr) << error.what();
+    }
+  }
+}
+
+GidEntry entry(int index, const char* address, int version) {
+  GidEntry entry{.index = index, .roce_version = version};
+  const std::string mapped =
+      std::strchr(address, ':') != nullptr ? address : std::string("::ffff:") + address;
+  EXPECT_EQ(inet_pton(AF_INET6, mapped.c_str(), entry.gid.data()), 1) << mapped;
+  return entry;
+}
+
+TEST(VerbsGid, RoceTwoOverIpv4IsTakenUnlessTheUserWantsAnother) {
+  const std::vector<GidEntry> table{entry(0, "fe80::1", 1),     entry(1, "fe80::1", 2),
+                                    entry(2, "10.1.0.5", 1),    entry(3, "10.1.0.5", 2),
+                                    entry(4, "2001:db8::5", 2), entry(5, "10.2.0.5", 2)};
+  struct Row {
+    Environment environment;
+    int index;
+  };
+  for (const Row& row : {Row{{}, 3},
+                         {{{"NCCL_IB_ROCE_VERSION_NUM", "1"}}, 2},
+                         {{{"NCCL_IB_ADDR_FAMILY", "AF_INET6"}}, 4},
+                         {{{"NCCL_IB_ADDR_RANGE", "10.2.0.0/16"}}, 5},
+                         {{{"NCCL_IB_ADDR_RANGE", "fe80::/10"}}, 1}}) {
+    const GidEntry* const chosen = choose_gid(table, settings_of(row.environment));
+    ASSERT_NE(chosen, nullptr);
+    EXPECT_EQ(chosen->index, row.index);
+  }
+  EXPECT_EQ(choose_gid(table, settings_of({{"NCCL_IB_ADDR_RANGE", "10.3.0.0/16"}})), nullptr);
+  EXPECT_EQ(verbs::text_of(table[3].gid), "10.1.0.5");
+  EXPECT_EQ(verbs::text_of(table[4].gid), "2001:db8::5");
+}
+
+TEST(Verbs, WhereItIsMissingOneSentenceSaysWhatToDo) {
+  try {
+    static_cast<void>(make_verbs_transport(geometry, {.shared_object = "libno-such-verbs.so.1"}));
+    FAIL() << "made a transport of nothing";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::system);
+    const std::string text = error.what();
+    for (const char* const word : {"libno-such-verbs.so.1", "apt-get install", "libibverbs1"}) {
+      EXPECT_NE(text.find(word), text.npos) << text;
+    }
+    EXPECT_EQ(text.find('\n'), text.npos) << text;
+  }
+}
+
+// --- Over the fake -------------------------------------------------------------------------------
+
+// Its controls.
+struct Fake {
+  decltype(&fake_verbs_living) living;
+  decltype(&fake_verbs_violation) violation;
+  decltype(&fake_verbs_reset) reset;
+  decltype(&fake_verbs_set_devices) set_devices;
+  decltype(&fake_verbs_fail_call) fail_call;
+  decltype(&fake_verbs_calls) calls;
+  decltype(&fake_verbs_break_request) break_request;
+  decltype(&fake_verbs_raise) raise;
+  decltype(&fake_verbs_counts) counts;
+  decltype(&fake_verbs_labels) labels;
+};
+
+class VerbsFake : public testing::Test {
+ protected:
+  static std::string library() {
+    const char* const path = std::getenv("ACCL_FAKE_VERBS");
+    return path != nullptr ? path : "";
+  }
+
+  void SetUp() override {
+    void* const handle = ::dlopen(library().c_str(), RTLD_NOW | RTLD_LOCAL);
+    ASSERT_NE(handle, nullptr) << "set ACCL_FAKE_VERBS to the built fake_verbs";
+    const auto find = [&](auto& function, const char* name) {
+      function =
+          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(handle, name));
+      ASSERT_NE(function, nullptr) << name;
+    };
+    find(fake_.living, "fake_verbs_living");
+    find(fake_.violation, "fake_verbs_violation");
+    find(fake_.reset, "fake_verbs_reset");
+    find(fake_.set_devices, "fake_verbs_set_devices");
+    find(fake_.fail_call, "fake_verbs_fail_call");
+    find(fake_.calls, "fake_verbs_calls");
+    find(fake_.break_request, "fake_verbs_break_request");
+    find(fake_.raise, "fake_verbs_raise");
+    find(fake_.counts, "fake_verbs_counts");
+    find(fake_.labels, "fake_verbs_labels");
+    fake_.reset();
+  }
+
+  void TearDown() override {
+    EXPECT_STREQ(fake_.violation(), "");
+    EXPECT_EQ(fake_.living(), 0U) << "objects of libibverbs that nobody ended";
+  }
+
+  static std::unique_ptr<Transport> make(const Environment& environment = {}, bool uses_all = false,
+                                         std::uint32_t turn = 0) {
+    return make_verbs_transport(geometry, {.shared_object = library(),
+                                           .settings = settings_of(environment),
+                                           .turn = turn,
+                                           .uses_all = uses_all});
+  }
+
+  // In one thread, so that whatever either throws comes out here.
+  static std::pair<Joined, Joined> join(std::unique_ptr<Transport> first,
+                                        std::unique_ptr<Transport> second) {
+    std::pair<Joined, Joined> joined;
+    auto [here, there] = connected_pair();
+    joined.first.transport = std::move(first);
+    joined.second.transport = std::move(second);
+    joined.first.endpoint = joined.first.transport->open(Rank(1), std::move(here));
+    joined.second.endpoint = joined.second.transport->open(Rank(0), std::move(there));
+    bool is_here = false, is_there = false;
+    for (const Deadline deadline(patience); !(is_here && is_there) && !deadline.passed();) {
+      is_here = is_here || finishes(*joined.first.endpoint);
+      is_there = is_there || finishes(*joined.second.endpoint);
+    }
+    EXPECT_TRUE(is_here && is_there);
+    return joined;
+  }
+
+  static bool finishes(Endpoint& endpoint) {
+    try {
+      endpoint.finish(Deadline(Milliseconds(0)));
+      return true;
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::timeout) throw;
+      return false;
+    }
+  }
+
+  // Messages, sleeps and releases, until all is done or a connection broke, whose words these are.
+  static std::string carry(const Joined& here, const Joined& there) {
+    Ring ring(geometry.ring_bytes);
+    static_cast<void>(fill(*here.endpoint, ring, 3000));
+    for (const Joined* one : {&here, &there}) {
+      static_cast<void>(one->transport->arm());
+      one->transport->disarm();
+    }
+    const Deadline longest_end(Milliseconds(300));
+    bool is_done = false;
+    const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };
+    while (words().empty() && !(is_done && longest_end.passed())) {
+      here.transport->poll();
+      there.transport->poll();
+      there.endpoint->release(0, there.endpoint->counters(0).arrived->load());
+      is_done = reached(here.endpoint->counters(0).released, ring.position());
+    }
+    return words();
+  }
+
+  static void poll_until_arrived(const Joined& one, std::uint32_t position) {
+    for (const Deadline deadline(patience); !deadline.passed();) {
+      one.transport->poll();
+      if (reached(one.endpoint->counters(0).arrived, position)) return;
+    }
+    ADD_FAILURE() << "not all arrived";
+  }
+
+  // Puts, until it is refused, messages of so many bytes; gives how many.
+  static std::uint32_t fill(Endpoint& endpoint, Ring& ring, std::uint32_t bytes) {
+    const std::vector<std::byte> payload(bytes, std::byte{1});
+    const std::span<const std::byte> piece(payload);
+    std::uint32_t count = 0;
+    for (;; ++count) {
+      const Place place = ring.next(bytes);
+      if (place.until > ring.units()) return count;
+      const Parcel parcel{.head = {.tag = count, .bytes = bytes},
+                          .offset = place.offset,
+                          .until = place.until,
+                          .pieces = {&piece, 1}};
+      if (!endpoint.put(0, parcel)) return count;
+      ring.take(bytes);
+    }
+  }
+
+  Fake fake_{};
+};
+
+TEST_F(VerbsFake, TinyMessagesGoAlongWithTheRequestAndAreSeldomSignalled) {
+  auto [here, there] = join(make(), make());
+  Ring ring(geometry.ring_bytes);
+  fake_.reset();
+  const std::uint32_t count = fill(*here.endpoint, ring, 112);
+  EXPECT_EQ(count, verbs::send_depth) << "the queue holds so many";
+  FakeVerbsCounts counts = fake_.counts();
+  EXPECT_EQ(counts.doorbells, count);
+  EXPECT_EQ(counts.requests, count);
+  EXPECT_EQ(counts.inlined, count);
+  here.transport->poll();
+  counts = fake_.counts();
+  EXPECT_EQ(counts.completions, count / verbs::signal_every);
+  poll_until_arrived(there, ring.position());
+}
+
+// Nobody reads: the window closes before the peer's receives are used up, and opens by releases.
+TEST_F(VerbsFake, NoMoreIsUnderWayThanThePeerHasReceivesFor) {
+  auto [here, there] = join(make(), make());
+  Ring ring(geometry.ring_bytes);
+  std::uint32_t count = 0;
+  for (int i = 0; i < 20; ++i) {
+    count += fill(*here.endpoint, ring, 8);
+    here.transport->poll();
+  }
+  EXPECT_EQ(count, verbs::receive_depth / 2);
+  poll_until_arrived(there, ring.position());
+  there.endpoint->release(0, ring.position());
+  there.transport->poll();
+  here.transport->poll();
+  EXPECT_GT(fill(*here.endpoint, ring, 8), 0U);
+  here.transport->poll();
+  there.transport->poll();
+}
+
+TEST_F(VerbsFake, AReleaseTravelsWithTheNextMessage) {
+  auto [here, there] = join(make(), make());
+  Ring ring(geometry.ring_bytes);
+  Ring back(geometry.ring_bytes);
+  ASSERT_GT(fill(*here.endpoint, ring, 8), 0U);
+  poll_until_arrived(there, ring.position());
+  there.endpoint->release(0, ring.position());
+  fake_.reset();
+  const Place place = back.next(0);
+  ASSERT_TRUE(there.endpoint->put(
+      0, Parcel{.head = {}, .offset = place.offset, .until = place.until, .pieces = {}}));
+  EXPECT_EQ(fake_.counts().doorbells, 1U);
+  EXPECT_EQ(fake_.counts().requests, 2U);
+  here.transport->poll();
+  EXPECT_TRUE(reached(here.endpoint->counters(0).released, ring.position()));
+  EXPECT_TRUE(reached(here.endpoint->counters(0).arrived, place.until));
+}
+
+// Fails every call of setting up, joining, carrying and ending in turn. Whatever it is, an Error or
+// a broken connection with words follows, in time, and nothing is left behind.
+TEST_F(VerbsFake, WhicheverCallFailsNothingHangsAndNothingLeaks) {
+  std::uint32_t refused = 0, broke = 0, went_on = 0;
+  bool is_last = false;
+  for (std::uint32_t k = 1; !is_last; ++k) {
+    fake_.reset();
+    fake_.fail_call(k, ENOMEM);
+    try {
+      auto [here, there] = join(make(), make());
+      const std::string text = carry(here, there);
+      is_last = fake_.calls() < k;
+      ++(text.empty() ? went_on : broke);
+      EXPECT_TRUE(text.empty() || text.find("rank ") != text.npos) << text;
+    } catch (const Error& error) {
+      ++refused;
+      EXPECT_NE(std::strstr(error.what(), "verbs"), nullptr) << error.what();
+    }
+    EXPECT_EQ(fake_.living(), 0U) << "after call " << k << " failed";
+  }
+  EXPECT_GT(refused, 20U);
+  EXPECT_GT(broke, 20U);
+  // A queue that is refused is asked for with less inline; and the last one had no call to fail.
+  EXPECT_EQ(went_on, 2 * geometry.lanes + 1);
+}
+
+TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
+  auto [here, there] = join(make(), make({}, false, 0));
+  Ring ring(geometry.ring_bytes);
+  fake_.break_request(3, IBV_WC_RETRY_EXC_ERR);
+  static_cast<void>(fill(*here.endpoint, ring, 8));
+  for (const Deadline deadline(patience); !here.endpoint->broken() && !deadline.passed();) {
+    here.transport->poll();
+  }
+  ASSERT_TRUE(here.endpoint->broken());
+  const std::string text = here.endpoint->failure();
+  for (const char* const word : {"rank 1", "retry counter exceeded", "status 12", "fake0 port 1",
+                                 "192.0.2.1", "lane 0", "GID"}) {
+    EXPECT_NE(text.find(word), text.npos) << word << " in: " << text;
+  }
+  EXPECT_EQ(fill(*here.endpoint, ring, 8), 0U);
+}
+
+TEST_F(VerbsFake, ADeviceThatDiesEndsItsConnections) {
+  auto [here, there] = join(make(), make());
+  fake_.raise(IBV_EVENT_PORT_ERR);  // A flap: the queues ride it out.
+  for (int i = 0; i < 1000; ++i) {
+    here.transport->poll();
+    there.transport->poll();
+  }
+  EXPECT_FALSE(here.endpoint->broken() || there.endpoint->broken());
+  fake_.raise(IBV_EVENT_DEVICE_FATAL);
+  const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };
+  for (const Deadline deadline(patience); words().empty() && !deadline.passed();) {
+    here.transport->poll();
+    there.transport->poll();
+  }
+  EXPECT_NE(words().find("local catastrophic error"), std::string::npos) << words();
+}
+
+TEST_F(VerbsFake, LanesTakeTheDevicesInTurnAndHaveLabelsOfTheirOwn) {
+  fake_.set_devices(2);
+  auto [here, there] = join(make({}, true), make({}, true));
+  EXPECT_NE(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
+  std::array<std::uint32_t, 4> labels{};
+  ASSERT_EQ(fake_.labels(labels.data(), labels.size()), 4U);
+  const std::uint32_t half = 1 << 13;
+  for (const std::uint32_t label : labels) EXPECT_LT(label, 2 * half);
+  EXPECT_EQ(std::ranges::count_if(labels, [&](std::uint32_t label) { return label < half; }), 2);
+}
+
+TEST_F(VerbsFake, LabelsAndDevicesAreTheUsersChoice) {
+  fake_.set_devices(3);
+  const Environment environment{{"ACCL_IB_FLOW_LABELS", "7,9"}, {"ACCL_IB_HCA", "fake1,fake2"}};
+  auto [here, there] = join(make(environment, false, 0), make(environment, false, 3));
+  EXPECT_NE(here.endpoint->path().find("fake1 port 1, GID 1 (192.0.2.2) to 192.0.2.3"),
+            std::string::npos)
+      << here.endpoint->path();
+  std::array<std::uint32_t, 4> labels{};
+  ASSERT_EQ(fake_.labels(labels.data(), labels.size()), 4U);
+  std::ranges::sort(labels);
+  EXPECT_EQ(labels, (std::array<std::uint32_t, 4>{7, 7, 9, 9}));
+}
+
+TEST_F(VerbsFake, NoPortToUseSaysWhatThereIs) {
+  fake_.set_devices(2);
+  try {
+    static_cast<void>(make({{"ACCL_IB_HCA", "mlx5"}}));
+    FAIL() << "found a port";
+  } catch (const Error& error) {
+    EXPECT_NE(std::strstr(error.what(), "fake0 port 1 (not among ACCL_IB_HCA)"), nullptr)
+        << error.what();
+  }
+  fake_.set_devices(0);
+  try {
+    static_cast<void>(make());
+    FAIL() << "found a device";
+  } catch (const Error& error) {
+    EXPECT_NE(std::strstr(error.what(), "no RDMA device"), nullptr) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace accl::test

@@ -1,0 +1,187 @@
+// channel.cc - messages and releases, in both directions, once a channel is joined.
+#include "transport/verbs/channel.h"
+
+#include <arpa/inet.h>
+
+#include <bit>
+#include <cstring>
+#include <system_error>
+
+#include "accl/base/assert.h"
+
+namespace accl::verbs {
+namespace {
+
+constexpr int completions_at_once = 16;
+constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
+
+bool is_ahead(std::uint32_t position, std::uint32_t of) {
+  return static_cast<std::int32_t>(position - of) > 0;
+}
+
+}  // namespace
+
+LaneCounters Channel::counters(std::uint32_t lane) const {
+  ACCL_ASSERT(lane < lanes_.size(), lane);
+  return {&lanes_[lane].arrived, &lanes_[lane].released, &lanes_[lane].sent};
+}
+
+const std::byte* Channel::inbox(std::uint32_t lane) const {
+  ACCL_ASSERT(lane < lanes_.size(), lane);
+  return memory_.bytes().data() + lanes_[lane].ring_at;
+}
+
+std::byte* Channel::outbox(std::uint32_t lane) {
+  const std::size_t inboxes = std::size_t{geometry_.lanes} * geometry_.ring_bytes;
+  return memory_.bytes().data() + inboxes + lanes_[lane].ring_at;
+}
+
+// The peer posts a receive again before it releases what used it, so it always has one for us.
+bool Channel::has_window(Lane& lane) {
+  const std::uint32_t released = lane.released.load(std::memory_order_relaxed);
+  const std::uint32_t size = lane.window.size();
+  while (lane.window_first != lane.window_next &&
+         !is_ahead(lane.window[lane.window_first % size], released)) {
+    ++lane.window_first;
+  }
+  return lane.window_next - lane.window_first < size;
+}
+
+// Gives how many bytes the write has.
+std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
+  std::byte* const message = outbox(lane) + parcel.offset;
+  std::memcpy(message, &parcel.head, sizeof parcel.head);
+  std::byte* at = message + payload_offset(parcel.head.bytes);
+  for (const auto piece : parcel.pieces) {
+    if (piece.empty()) continue;
+    std::memcpy(at, piece.data(), piece.size());
+    at += piece.size();
+  }
+  const auto bytes = static_cast<std::uint32_t>(at - message);
+  ACCL_ASSERT(bytes == payload_offset(parcel.head.bytes) + parcel.head.bytes, bytes,
+              parcel.head.bytes);
+  return bytes;
+}
+
+bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
+  ACCL_ASSERT(lane < lanes_.size() && parcel.pieces.size() <= max_pieces, lane,
+              parcel.pieces.size());
+  Lane& to = lanes_[lane];
+  if (stage_ != Stage::joined || broken_ || ending_since_) return false;
+  const Queue::Word word{.immediate = to.freed};
+  const bool has_word = to.told != to.freed;
+  if (!to.queue->has_room(has_word ? 2 : 1) || !has_window(to)) return false;
+  const std::uint32_t bytes = pack(lane, parcel);
+  ibv_sge from{.addr = reinterpret_cast<std::uint64_t>(outbox(lane) + parcel.offset),
+               .length = bytes,
+               .lkey = to.memory_key};
+  const Queue::Write write{.to = to.peer_inbox + parcel.offset,
+                           .key = to.peer_key,
+                           .immediate = parcel.until,
+                           .from = {&from, 1},
+                           .is_inline = bytes <= to.queue->longest_inline(),
+                           .is_signalled = bytes > to.queue->longest_inline()};
+  to.told = to.freed;
+  dirty_ &= ~(std::uint64_t{1} << lane);
+  const int error = to.queue->post(has_word ? &word : nullptr, &write);
+  if (error != 0) {
+    note_post(lane, error);
+    return false;
+  }
+  to.window[to.window_next++ % to.window.size()] = parcel.until;
+  to.put_until = parcel.until;
+  to.sent.store(parcel.until, std::memory_order_release);  // It was copied.
+  return true;
+}
+
+void Channel::note_post(std::uint32_t lane, int error) {
+  if (error == 0) return;
+  begin_end(fmt::format("{} takes no requests: {}", rail_of(lane).port().text(),
+                        std::generic_category().message(error)));
+}
+
+void Channel::release(std::uint32_t lane, std::uint32_t position) {
+  ACCL_ASSERT(lane < lanes_.size(), lane);
+  lanes_[lane].freed = position;
+  dirty_ |= std::uint64_t{1} << lane;
+}
+
+void Channel::tell_releases() {
+  if (stage_ != Stage::joined || broken_ || ending_since_) return;
+  for (std::uint64_t left = dirty_; left != 0; left &= left - 1) {
+    tell_release(static_cast<std::uint32_t>(std::countr_zero(left)), false);
+  }
+}
+
+// A full queue tells later: it has completions to come.
+void Channel::tell_release(std::uint32_t number, bool is_signalled) {
+  Lane& lane = lanes_[number];
+  if (!lane.queue->has_room(1)) return;
+  dirty_ &= ~(std::uint64_t{1} << number);
+  if (lane.told == lane.freed && !is_signalled) return;
+  lane.told = lane.freed;
+  const Queue::Word word{.immediate = lane.freed, .is_signalled = is_signalled};
+  note_post(number, lane.queue->post(&word, nullptr));
+}
+
+bool Channel::poll() {
+  bool moved = false;
+  for (Completions& completions : completions_) moved = poll(completions) || moved;
+  if (dirty_ != 0) tell_releases();
+  if (ending_since_ && !broken_) conclude();
+  return moved;
+}
+
+bool Channel::poll(Completions& completions) {
+  std::array<ibv_wc, completions_at_once> done;
+  int count = completions_at_once;
+  bool moved = false;
+  for (int i = 0; i < rounds_per_poll && count == completions_at_once; ++i) {
+    count = ::ibv_poll_cq(completions.queue.get(), completions_at_once, done.data());
+    for (int k = 0; k < count; ++k) take(done[static_cast<std::size_t>(k)]);
+    moved = moved || count > 0;
+  }
+  if (count < 0) begin_end("its completion queue is broken");
+  return moved;
+}
+
+void Channel::take_message(Lane& lane, std::uint32_t until) {
+  const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
+  if (until - lane.freed > units) return begin_end("it sent more than the ring holds");
+  lane.arrived.store(until, std::memory_order_release);
+}
+
+void Channel::take_word(Lane& lane, std::uint32_t position) {
+  const std::uint32_t known = lane.released.load(std::memory_order_relaxed);
+  if (!is_ahead(position, known)) return;
+  if (position - known > lane.put_until - known) {
+    return begin_end("it released more than was sent");
+  }
+  lane.released.store(position, std::memory_order_release);
+}
+
+void Channel::arm() {
+  if (dirty_ != 0) tell_releases();
+  for (Completions& completions : completions_) {
+    if (completions.is_armed) continue;
+    completions.is_armed = ::ibv_req_notify_cq(completions.queue.get(), 0) == 0;
+    if (!completions.is_armed) begin_end("its completion queue cannot wake us");
+  }
+}
+
+void Channel::take(const ibv_wc& done) {
+  const Ticket ticket = Ticket::unpack(done.wr_id);
+  ACCL_ASSERT(ticket.lane < lanes_.size(), ticket.lane);
+  Lane& lane = lanes_[ticket.lane];
+  if (done.status != IBV_WC_SUCCESS) return fail_request(ticket, done);
+  if (!ticket.is_receive) return lane.queue->retire(ticket.number);
+  const std::uint32_t value = ntohl(done.imm_data);
+  if (done.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
+    take_message(lane, value);
+  } else {
+    take_word(lane, value);
+  }
+  note_post(ticket.lane, lane.queue->took_receive());
+}
+
+}  // namespace accl::verbs

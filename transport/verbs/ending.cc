@@ -1,0 +1,136 @@
+// ending.cc - how a channel ends: the peer leaves with a farewell, dies without one, or the device
+// loses it; or this side leaves. What the other one sent before is taken to the end.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "accl/base/log.h"
+#include "transport/verbs/channel.h"
+
+namespace accl::verbs {
+namespace {
+
+// How long after the end of a peer its messages may still come: where its farewell says that there
+// are more, and where there was none.
+constexpr auto grace_with_farewell = std::chrono::milliseconds(1000);
+constexpr auto grace = std::chrono::milliseconds(200);
+
+constexpr const char* left = "closed by it";
+
+// What a person can look at. Sources: the InfiniBand specification's meaning of each status, and
+// what users of RDMA report for it.
+const char* hint_for(ibv_wc_status status) {
+  switch (status) {
+    case IBV_WC_RETRY_EXC_ERR:
+      return "nothing was acknowledged: is the peer alive, are both links up, is the GID index "
+             "right (ACCL_IB_GID_INDEX), do the NICs reach each other (ping), is the fabric "
+             "lossless for this traffic class (ACCL_IB_TC)?";
+    case IBV_WC_RNR_RETRY_EXC_ERR:
+      return "the peer posted no receives: is it stopped?";
+    case IBV_WC_LOC_PROT_ERR:
+    case IBV_WC_LOC_ACCESS_ERR:
+      return "the device may not read this memory: was it freed while in use? With an IOMMU or "
+             "PCIe ACS on, switch them to pass-through";
+    case IBV_WC_REM_ACCESS_ERR:
+      return "the peer's device refused the write: do all ranks run the same library?";
+    case IBV_WC_REM_OP_ERR:
+    case IBV_WC_REM_INV_REQ_ERR:
+      return "the peer's device refused the request";
+    default:
+      return "see dmesg of both hosts";
+  }
+}
+
+}  // namespace
+
+// Only the first reason counts; what is flushed afterwards says nothing.
+void Channel::begin_end(std::string reason) {
+  if (ending_since_) return;
+  ending_since_ = Clock::now();
+  reason_ = std::move(reason);
+}
+
+void Channel::fail_request(const Ticket& ticket, const ibv_wc& done) {
+  if (ending_since_) return;
+  const Port& port = rail_of(ticket.lane).port();
+  begin_end(fmt::format("{} (status {}, vendor {:#x}) on {}, lane {}; {}",
+                        port.api().wc_status_str(done.status), static_cast<int>(done.status),
+                        done.vendor_err, path_, ticket.lane, hint_for(done.status)));
+}
+
+void Channel::lose_rail(const Rail& rail, const std::string& why) {
+  const bool uses_it =
+      std::ranges::any_of(rails_.first(std::min(rails_.size(), lanes_.size())),
+                          [&](const std::unique_ptr<Rail>& one) { return one.get() == &rail; });
+  if (uses_it) begin_end(fmt::format("{}: {}", rail.port().text(), why));
+}
+
+void Channel::read_meeting() {
+  if (stage_ != Stage::joined) return;
+  if (talk_.listen() && !farewell_) take_farewell();
+  if (talk_.end()) begin_end(*talk_.end());
+}
+
+void Channel::take_farewell() {
+  farewell_.emplace();
+  std::memcpy(&*farewell_, talk_.words().data(), sizeof(Farewell));
+  begin_end(left);
+  if (farewell_->magic != greeting_magic) return farewell_.reset();
+  for (std::size_t i = 0; i < lanes_.size(); ++i) take_word(lanes_[i], farewell_->lanes[i].freed);
+}
+
+bool Channel::has_all_of(const Farewell& farewell) const {
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    const std::uint32_t arrived = lanes_[i].arrived.load(std::memory_order_relaxed);
+    if (arrived != farewell.lanes[i].put_until) return false;
+  }
+  return true;
+}
+
+void Channel::conclude() {
+  read_meeting();  // The device may notice first that a peer left, and the farewell is here too.
+  const auto waited = Clock::now() - *ending_since_;
+  const bool is_over =
+      farewell_ ? has_all_of(*farewell_) || waited > grace_with_farewell : waited > grace;
+  if (!is_over) return;
+  failure_ = fmt::format("connection to rank {}: {}", index(peer_), farewell_ ? left : reason_);
+  broken_ = true;
+  log(LogLevel::info, "verbs: {}", failure_);
+}
+
+bool Channel::is_all_acknowledged() const {
+  return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.queue->is_idle(); });
+}
+
+void Channel::leave(const Deadline& deadline) {
+  if (stage_ == Stage::joined && !ending_since_) {
+    // The last request of a lane that is acknowledged answers for all of them.
+    std::uint64_t unasked = 0;
+    for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+      if (!lanes_[i].queue->is_idle() || lanes_[i].told != lanes_[i].freed) {
+        unasked |= std::uint64_t{1} << i;
+      }
+    }
+    while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged())) {
+      for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+        const std::uint64_t bit = std::uint64_t{1} << i;
+        if ((unasked & bit) == 0 || !lanes_[i].queue->has_room(1)) continue;
+        tell_release(i, true);
+        unasked &= ~bit;
+      }
+      if (!poll()) ::sched_yield();
+      read_meeting();
+    }
+    Farewell farewell;
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      farewell.lanes[i] = {lanes_[i].put_until, lanes_[i].freed};
+    }
+    static_cast<void>(talk_.say(std::as_bytes(std::span(&farewell, 1))));
+  }
+  stage_ = Stage::left;
+  talk_.shut();
+  for (Lane& lane : lanes_) lane.queue.reset();
+}
+
+}  // namespace accl::verbs

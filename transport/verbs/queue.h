@@ -1,0 +1,86 @@
+// queue.h - the queue pair of one lane: connected, kept full of receives, and counted, so that
+// nothing is ever posted into a full queue. The only part of the transport that posts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "transport/verbs/port.h"
+#include "transport/verbs/words.h"
+
+namespace accl::verbs {
+
+constexpr std::uint32_t send_depth = 128;
+constexpr std::uint32_t receive_depth = 512;
+constexpr std::uint32_t most_gathered = 4;    // Pieces of local memory of one write.
+constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
+constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
+
+// The wr_id of everything posted.
+struct Ticket {
+  std::uint32_t number = 0;  // Of a send: how many were posted with it.
+  std::uint16_t lane = 0;
+  bool is_receive = false;
+
+  std::uint64_t pack() const {
+    return (std::uint64_t{is_receive} << 63) | (std::uint64_t{lane} << 32) | number;
+  }
+  static Ticket unpack(std::uint64_t id) {
+    return {static_cast<std::uint32_t>(id), static_cast<std::uint16_t>(id >> 32 & 0x7FFF),
+            (id >> 63) != 0};
+  }
+};
+
+class Queue {
+ public:
+  // Ready to be connected, with all its receives posted. Throws Error (system).
+  Queue(const Port& port, ibv_cq* completions, std::uint16_t lane);
+
+  // What the peer must know; `inbox` and `key` are left to the caller.
+  LaneAddress address() const;
+  // Throws Error (system, remote) that names both ends and what to check.
+  void connect(const LaneAddress& theirs, std::uint32_t flow_label);
+
+  std::uint32_t longest_inline() const { return longest_inline_; }
+  bool has_room(std::uint32_t sends) const { return posted_ - retired_ + sends <= send_depth; }
+  std::uint32_t posted() const { return posted_; }
+  bool is_idle() const { return posted_ == retired_; }
+
+  struct Write {
+    std::uint64_t to = 0;  // Address of the peer, under `key`.
+    std::uint32_t key = 0;
+    std::uint32_t immediate = 0;
+    std::span<ibv_sge> from;  // Not empty.
+    bool is_inline = false;
+    bool is_signalled = false;
+  };
+  // A send that carries nothing but its immediate value.
+  struct Word {
+    std::uint32_t immediate = 0;
+    bool is_signalled = false;
+  };
+  // After has_room. At most one of each, the word first, in one call of the driver. Gives errno.
+  int post(const Word* word, const Write* write);
+
+  // A ticket of ours came back: everything up to it is done.
+  void retire(std::uint32_t number) { retired_ = number; }
+
+  // A receive was used up. Gives errno.
+  int took_receive();
+
+ private:
+  bool is_due() const { return posted_ - signalled_ >= signal_every; }
+  void create(ibv_cq* completions);
+  void modify(ibv_qp_attr& attributes, int mask, const char* to, const LaneAddress* theirs);
+  int post_receives(std::uint32_t count);
+
+  const Port& port_;
+  const std::uint16_t lane_;
+  Owned<ibv_qp> pair_;
+  std::uint32_t first_packet_ = 0;
+  std::uint32_t longest_inline_ = 0;
+  std::uint32_t posted_ = 0, retired_ = 0, signalled_ = 0;  // They run on.
+  std::uint32_t missing_receives_ = 0;
+};
+
+}  // namespace accl::verbs

@@ -1,0 +1,59 @@
+// settings.h - what a user may say about RDMA, by environment: ACCL_IB_X, or where that is not set
+// NCCL_IB_X with NCCL's meaning. docs/rdma.md lists them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace accl::verbs {
+
+// "[^][=]mlx5_0[:1],mlx5_2": prefixes of device names, each with a port or without; "=" whole
+// names, "^" all but these. An empty one admits everything.
+struct DeviceFilter {
+  struct Pattern {
+    std::string name;
+    int port = -1;  // -1: any.
+  };
+  std::string text;
+  bool is_exact = false;
+  bool is_excluding = false;
+  std::vector<Pattern> patterns;
+
+  bool admits(std::string_view device, int port) const;
+};
+
+// The first `bits` bits of an address, IPv4 in its mapped form: "10.1.0.0/16" has 112.
+struct AddressRange {
+  std::array<std::uint8_t, 16> address{};
+  int bits = 0;
+
+  bool holds(const std::array<std::uint8_t, 16>& other) const;
+};
+
+struct Settings {
+  DeviceFilter devices;
+  int gid_index = -1;  // -1: chosen by the next three.
+  int roce_version = 2;
+  bool wants_ipv6 = false;
+  std::optional<AddressRange> address_range;
+  std::uint8_t traffic_class = 0;  // DSCP << 2 | ECN.
+  std::uint8_t service_level = 0;
+  std::uint16_t pkey_index = 0;
+  std::uint8_t timeout = 18;  // Of an acknowledgement: 4.096 us * 2^timeout.
+  std::uint8_t retries = 7;
+  int mtu_bytes = 0;  // 0: the port's.
+  // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
+  std::vector<std::uint32_t> flow_labels;
+};
+
+// `get` gives a variable's text or null. Throws Error(invalid_argument) that names the variable and
+// what it takes.
+Settings read_settings(const std::function<const char*(const char*)>& get);
+Settings read_settings();  // Of this process.
+
+}  // namespace accl::verbs

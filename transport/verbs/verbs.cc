@@ -1,0 +1,231 @@
+#include "transport/verbs/verbs.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "accl/base/error.h"
+#include "accl/base/log.h"
+#include "transport/verbs/channel.h"
+
+namespace accl {
+namespace {
+
+using verbs::Channel;
+using verbs::Rail;
+
+// Polls between two looks at the meeting sockets and the devices' events while nobody sleeps.
+constexpr std::uint32_t polls_per_look = 256;
+constexpr int events_per_look = 32;
+
+void watch(const Fd& set, int file, void* tag, const char* what) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = tag;
+  if (::epoll_ctl(set.get(), EPOLL_CTL_ADD, file, &event) == 0) return;
+  fail_system(fmt::format("verbs: cannot watch {}", what), errno);
+}
+
+void unwatch(const Fd& set, int file) { ::epoll_ctl(set.get(), EPOLL_CTL_DEL, file, nullptr); }
+
+// What the transport and its endpoints share; it lives as long as the last of them.
+class Hub {
+ public:
+  Hub(const Geometry& geometry, const VerbsOptions& options);
+
+  std::unique_ptr<Channel> open(Rank peer, Fd meeting);
+  void join(Channel& channel, Rank peer, const Deadline& deadline);
+  void leave(Channel& channel);
+
+  void poll();
+  int event_fd() const { return events_.get(); }
+  bool arm();
+  void disarm();
+
+ private:
+  void choose_rails(const VerbsOptions& options);
+  void look_aside();
+  void drop_meeting(Channel& channel);
+
+  const Geometry geometry_;
+  const Milliseconds farewell_time_;
+  const verbs::Api api_;
+  std::vector<std::unique_ptr<Rail>> rails_;
+  Fd meetings_;  // Every meeting socket, by channel.
+  Fd events_;    // The rails' and meetings_.
+  std::uint32_t polls_ = 0;
+  bool armed_ = false;
+  bool news_ = false;                 // Something for the caller to look at before it sleeps.
+  std::optional<Deadline> farewell_;  // From the first endpoint that left.
+  std::vector<Channel*> channels_;
+};
+
+Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
+    : geometry_(geometry),
+      farewell_time_(options.farewell),
+      api_(verbs::Api::load(options.shared_object)),
+      meetings_(::epoll_create1(EPOLL_CLOEXEC)),
+      events_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (!meetings_ || !events_) fail_system("verbs: cannot make a descriptor", errno);
+  choose_rails(options);
+  watch(events_, meetings_.get(), nullptr, "connections");
+  for (const auto& rail : rails_) {
+    watch(events_, rail->wake_fd(), nullptr, "completions");
+    watch(events_, rail->event_fd(), nullptr, "a device");
+    log(LogLevel::info, "verbs: using {}", rail->port().text());
+  }
+}
+
+void Hub::choose_rails(const VerbsOptions& options) {
+  const verbs::Settings settings = options.settings ? *options.settings : verbs::read_settings();
+  auto ports = verbs::open_ports(api_, settings);
+  const std::size_t first = options.uses_all ? 0 : options.turn % ports.size();
+  const std::size_t count = options.uses_all ? ports.size() : 1;
+  for (std::size_t i = 0; i < count; ++i) {
+    rails_.push_back(std::make_unique<Rail>(std::move(ports[first + i])));
+  }
+}
+
+std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
+  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
+  channels_.push_back(channel.get());
+  watch(meetings_, channel->meeting(), channel.get(), "a connection");
+  return channel;
+}
+
+// All that are being joined go on together: their peers may join in any order.
+void Hub::join(Channel& channel, Rank peer, const Deadline& deadline) {
+  for (;;) {
+    for (Channel* one : channels_) one->step_join();
+    if (channel.is_joined()) return;
+    if (channel.refusal()) throw Error(*channel.refusal());
+    if (deadline.passed()) {
+      fail(ErrorKind::timeout, "verbs: rank {} did not join in time; is it running?", index(peer));
+    }
+    pollfd waiting{channel.meeting(), POLLIN, 0};
+    constexpr int step_ms = 10;
+    ::poll(&waiting, 1, std::min(step_ms, deadline.left_ms()));
+  }
+}
+
+void Hub::leave(Channel& channel) {
+  if (!farewell_) farewell_.emplace(farewell_time_);
+  channel.leave(*farewell_);
+  drop_meeting(channel);
+  std::erase(channels_, &channel);
+}
+
+// Closing would do, but for a forked child that may hold the socket too.
+void Hub::drop_meeting(Channel& channel) {
+  unwatch(meetings_, channel.meeting());
+  channel.close_meeting();
+}
+
+void Hub::poll() {
+  if (++polls_ >= polls_per_look) look_aside();
+  for (Channel* channel : channels_) {
+    channel->poll();
+    if (channel->broken() && channel->meeting() >= 0) drop_meeting(*channel);
+  }
+  news_ = false;  // Whoever polls looks at the counters afterwards.
+}
+
+void Hub::look_aside() {
+  polls_ = 0;
+  std::array<epoll_event, events_per_look> events;
+  const int count = ::epoll_wait(meetings_.get(), events.data(), events_per_look, 0);
+  for (int i = 0; i < count; ++i) {
+    auto& channel = *static_cast<Channel*>(events[i].data.ptr);
+    channel.read_meeting();
+    if (!channel.is_ending()) continue;  // It is closed soon, and would stay readable until then.
+    unwatch(meetings_, channel.meeting());
+  }
+  for (const auto& rail : rails_) {
+    const std::string lost = rail->read_events();
+    if (lost.empty()) continue;
+    for (Channel* channel : channels_) channel->lose_rail(*rail, lost);
+  }
+}
+
+bool Hub::arm() {
+  armed_ = true;
+  bool is_ending = false;
+  for (Channel* channel : channels_) {
+    channel->arm();
+    is_ending = is_ending || channel->is_ending();
+  }
+  // What came before they were armed gives no event; nor does the time that ends a channel.
+  for (Channel* channel : channels_) news_ = channel->poll() || news_;
+  return !news_ && !is_ending;
+}
+
+void Hub::disarm() {
+  armed_ = false;
+  for (const auto& rail : rails_) rail->drain();
+  polls_ = polls_per_look;  // What ended the sleep may have been the end of a peer.
+}
+
+class VerbsEndpoint : public Endpoint {
+ public:
+  VerbsEndpoint(std::shared_ptr<Hub> hub, Rank peer, Fd meeting)
+      : hub_(std::move(hub)), peer_(peer), channel_(hub_->open(peer, std::move(meeting))) {}
+  ~VerbsEndpoint() override { hub_->leave(*channel_); }
+
+  void finish(const Deadline& deadline) override { hub_->join(*channel_, peer_, deadline); }
+  LaneCounters counters(std::uint32_t lane) const override { return channel_->counters(lane); }
+  std::byte* outbox(std::uint32_t) override { return nullptr; }
+  const std::byte* inbox(std::uint32_t lane) const override { return channel_->inbox(lane); }
+  bool put(std::uint32_t lane, const Parcel& parcel) override {
+    return channel_->put(lane, parcel);
+  }
+  void release(std::uint32_t lane, std::uint32_t position) override {
+    channel_->release(lane, position);
+  }
+  bool expect(std::uint32_t, std::uint32_t, std::span<std::byte>) override { return false; }
+  bool took(std::uint32_t, std::uint32_t) const override { return false; }
+  const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
+  std::string path() const override { return channel_->path(); }
+  std::string failure() const override {
+    return channel_->broken() ? channel_->failure() : std::string();
+  }
+  bool broken() const override { return channel_->broken(); }
+
+ private:
+  std::shared_ptr<Hub> hub_;
+  Rank peer_;
+  std::unique_ptr<Channel> channel_;
+};
+
+class VerbsTransport : public Transport {
+ public:
+  VerbsTransport(const Geometry& geometry, const VerbsOptions& options)
+      : hub_(std::make_shared<Hub>(geometry, options)) {}
+
+  const char* name() const override { return "verbs"; }
+  std::unique_ptr<Endpoint> open(Rank peer, Fd meeting) override {
+    return std::make_unique<VerbsEndpoint>(hub_, peer, std::move(meeting));
+  }
+  std::unique_ptr<Region> add(const Memory&) override { return nullptr; }
+  void poll() override { hub_->poll(); }
+  int event_fd() const override { return hub_->event_fd(); }
+  bool arm() override { return hub_->arm(); }
+  void disarm() override { hub_->disarm(); }
+
+ private:
+  std::shared_ptr<Hub> hub_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> make_verbs_transport(const Geometry& geometry,
+                                                const VerbsOptions& options) {
+  check_geometry("verbs", geometry);
+  return std::make_unique<VerbsTransport>(geometry, options);
+}
+
+}  // namespace accl
