@@ -27,12 +27,13 @@ def make_bridge(nics):
         for where in ("all", "default"):
             pathlib.Path(f"/proc/sys/net/ipv4/conf/{where}/{key}").write_text(f"{value}\n")
     lines = [f"link add br0 mtu {MTU} type bridge", "link set br0 up"]
-    for k in range(nics):
+    for k in range(nics):  # Within one NIC, though, packets go straight over, as in hardware.
         address, table = f"10.0.0.{k + 1}", 1000 + k
         lines += [f"link add p{k} mtu {MTU} type veth peer name q{k} mtu {MTU}",
                   f"link set q{k} master br0 up", f"addr add {address}/24 dev p{k}",
                   f"link set p{k} up",
                   f"rule add pref {100 + k} iif p{k} lookup local",
+                  f"rule add pref {500 + k} from {address} to {address} lookup local",
                   f"rule add pref {table} from {address} lookup {table}",
                   f"route add 10.0.0.0/24 dev p{k} table {table}"]
     lines += ["rule add pref 9000 lookup local", "rule del pref 0"]

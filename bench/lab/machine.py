@@ -51,9 +51,9 @@ ulimit -l unlimited
 hostname softroce
 ip link set lo up
 cd {folder}
+echo "{mark} begins"
 {command}
-status=$?
-echo "{mark} $status"
+echo "{mark} ends $?"
 sync
 /bin/busybox poweroff -f
 """
@@ -163,11 +163,14 @@ class Machine:
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
+            is_ours = False  # Before and behind the command the machine talks of itself.
             for line in process.stdout:
-                if line.startswith(mark):
-                    status = int(line.split()[1])
-                elif not quiet:
-                    print(line.rstrip("\r\n"), flush=True)
+                text, at, word = line.rstrip("\r\n").partition(mark)
+                if is_ours and text and not quiet:
+                    print(text, flush=True)
+                if at:
+                    is_ours = "begins" in word
+                    status = status if is_ours else int(word.split()[1])
         finally:
             is_over = not timer.is_alive()
             timer.cancel()

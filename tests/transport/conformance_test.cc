@@ -25,12 +25,12 @@ class Conformance : public testing::TestWithParam<Which> {
     const bool needs_others = std::get<2>(GetParam()) == As::processes;
     if (needs_others && is_in_one_process()) GTEST_SKIP() << "a stand-in within one process";
   }
-  std::unique_ptr<Transport> make(const Geometry& geometry) const {
-    return std::get<1>(GetParam()).wrap(std::get<0>(GetParam()).make(geometry));
+  std::unique_ptr<Transport> make(const Geometry& geometry, std::uint32_t me) const {
+    return std::get<1>(GetParam()).wrap(std::get<0>(GetParam()).make(geometry, me));
   }
   void play(std::uint32_t ranks, const Geometry& geometry, const Script& script, Idle idle) const {
     run_ranks(ranks, std::get<2>(GetParam()), [&](std::uint32_t me, Meetings meetings) {
-      Member member(make(geometry), geometry, me, std::move(meetings));
+      Member member(make(geometry, me), geometry, me, std::move(meetings));
       member.play(script, idle);
     });
   }
@@ -91,7 +91,9 @@ class ConformancePair : public Conformance {
  protected:
   static constexpr Geometry geometry{.lanes = 4, .ring_bytes = 1 << 20};
 
-  void SetUp() override { std::tie(here_, there_) = join_pair(make(geometry), make(geometry)); }
+  void SetUp() override {
+    std::tie(here_, there_) = join_pair(make(geometry, 0), make(geometry, 1));
+  }
 
   // Tries until it is accepted, as random refusals want it.
   static bool put(Endpoint& endpoint, std::uint32_t lane, const Place& place, const Head& head,
@@ -270,18 +272,19 @@ TEST_P(Conformance, AKilledPeerIsNamed) {
   auto [mine, theirs] = connected_pair();
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
-  if (child == 0) {
+  const auto live_and_die = [&]() noexcept {  // Or it would run the rest of the suite.
     mine.reset();
-    auto transport = make(geometry);
+    auto transport = make(geometry, 1);
     auto endpoint = transport->open(Rank(0), std::move(theirs));
     endpoint->finish(Deadline(patience));
     if (std::byte* const outbox = endpoint->outbox(0)) new (outbox) Head{.tag = 77};
     const Parcel parcel{.head = {.tag = 77}, .offset = 0, .until = 1, .pieces = {}};
     while (!endpoint->put(0, parcel)) transport->poll();
     ::raise(SIGKILL);
-  }
+  };
+  if (child == 0) live_and_die();
   theirs.reset();
-  auto transport = make(geometry);
+  auto transport = make(geometry, 0);
   auto endpoint = transport->open(Rank(1), std::move(mine));
   endpoint->finish(Deadline(patience));
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);
@@ -301,8 +304,8 @@ TEST_P(Conformance, AKilledPeerIsNamed) {
 
 TEST_P(Conformance, DifferentGeometryIsToldWithBothValues) {
   auto [mine, theirs] = connected_pair();
-  auto first = make({.lanes = 2, .ring_bytes = 64 << 10});
-  auto second = make({.lanes = 3, .ring_bytes = 128 << 10});
+  auto first = make({.lanes = 2, .ring_bytes = 64 << 10}, 0);
+  auto second = make({.lanes = 3, .ring_bytes = 128 << 10}, 1);
   auto here = first->open(Rank(1), std::move(mine));
   auto there = second->open(Rank(0), std::move(theirs));
   try {
@@ -318,7 +321,7 @@ TEST_P(Conformance, DifferentGeometryIsToldWithBothValues) {
 
 TEST_P(Conformance, APeerThatDoesNotComeIsATimeout) {
   auto [mine, theirs] = connected_pair();
-  auto transport = make({.lanes = 2, .ring_bytes = 64 << 10});
+  auto transport = make({.lanes = 2, .ring_bytes = 64 << 10}, 0);
   auto endpoint = transport->open(Rank(1), std::move(mine));
   try {
     endpoint->finish(Deadline(Milliseconds(20)));
@@ -331,7 +334,7 @@ TEST_P(Conformance, APeerThatDoesNotComeIsATimeout) {
 
 TEST_P(Conformance, APeerThatLeavesBeforeItGreetsIsNamed) {
   auto [mine, theirs] = connected_pair();
-  auto transport = make({.lanes = 2, .ring_bytes = 64 << 10});
+  auto transport = make({.lanes = 2, .ring_bytes = 64 << 10}, 0);
   auto endpoint = transport->open(Rank(1), std::move(mine));
   theirs.reset();
   try {

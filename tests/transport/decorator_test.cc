@@ -24,10 +24,10 @@ class Decorators : public testing::TestWithParam<TransportRow> {
  protected:
   // The faulty side sends.
   void join(std::unique_ptr<Transport> sender) {
-    std::tie(here_, there_) = join_pair(std::move(sender), GetParam().make(geometry));
+    std::tie(here_, there_) = join_pair(std::move(sender), GetParam().make(geometry, 1));
   }
   void join_with_fault(std::string_view plan) {
-    join(make_fault_transport(GetParam().make(geometry), parse_fault(plan)));
+    join(make_fault_transport(GetParam().make(geometry, 0), parse_fault(plan)));
   }
 
   bool put(std::uint32_t number) {
@@ -78,7 +78,7 @@ class Decorators : public testing::TestWithParam<TransportRow> {
 
 TEST_P(Decorators, TraceCountsWhatIsPutAndReleased) {
   const auto counters = std::make_shared<TransportCounters>();
-  join(make_trace_transport(GetParam().make(geometry), counters));
+  join(make_trace_transport(GetParam().make(geometry, 0), counters));
   ASSERT_TRUE(put(1));
   ASSERT_TRUE(put(2));
   here_.endpoint->release(0, 0);
@@ -95,7 +95,7 @@ TEST_P(Decorators, TraceCountsWhatIsPutAndReleased) {
 TEST_P(Decorators, TraceCountsRefusals) {
   const auto counters = std::make_shared<TransportCounters>();
   join(make_trace_transport(
-      make_fault_transport(GetParam().make(geometry), parse_fault("refuse:3")), counters));
+      make_fault_transport(GetParam().make(geometry, 0), parse_fault("refuse:3")), counters));
   std::uint64_t refused = 0;
   for (std::uint32_t number = 1; number <= 200;) put(number) ? ++number : ++refused;
   EXPECT_GT(refused, 0U);
@@ -133,8 +133,8 @@ TEST_P(Decorators, TruncateSaysHalfTheBytes) {
 
 TEST_P(Decorators, DelayHoldsArrivalsBackAndKeepsTheirReaderAwake) {
   std::tie(here_, there_) =
-      join_pair(GetParam().make(geometry),
-                make_fault_transport(GetParam().make(geometry), parse_fault("delay:5")));
+      join_pair(GetParam().make(geometry, 0),
+                make_fault_transport(GetParam().make(geometry, 1), parse_fault("delay:5")));
   const std::atomic<std::uint32_t>* const shown = there_.endpoint->counters(0).arrived;
   int late = 0;
   for (std::uint32_t number = 1; number <= 20; ++number) {
@@ -166,8 +166,8 @@ TEST_P(Decorators, BreakBreaksAtTheCallItNames) {
 
 TEST_P(Decorators, SkipReleaseLosesTheReleaseItNames) {
   std::tie(there_, here_) =
-      join_pair(make_fault_transport(GetParam().make(geometry), parse_fault("skip_release:2")),
-                GetParam().make(geometry));
+      join_pair(make_fault_transport(GetParam().make(geometry, 0), parse_fault("skip_release:2")),
+                GetParam().make(geometry, 1));
   for (std::uint32_t number : {1, 2, 3}) ASSERT_TRUE(put(number));
   ASSERT_TRUE(wait_for(3));
   const std::atomic<std::uint32_t>* const released = here_.endpoint->counters(0).released;

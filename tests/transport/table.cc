@@ -13,15 +13,15 @@
 namespace accl::test {
 namespace {
 
-// Over the fake libibverbs where ACCL_FAKE_VERBS names it, else over real devices: each transport
-// takes the next one.
+// Over the fake libibverbs where ACCL_FAKE_VERBS names it, else over real devices.
 TransportRow verbs_row() {
   const char* const fake = std::getenv("ACCL_FAKE_VERBS");
   VerbsOptions options;
   if (fake != nullptr) options.shared_object = fake;
-  const auto make = [options](const Geometry& geometry) mutable {
-    ++options.turn;
-    return make_verbs_transport(geometry, options);
+  const auto make = [options](const Geometry& geometry, std::uint32_t me) {
+    VerbsOptions own = options;
+    own.turn = me;
+    return make_verbs_transport(geometry, own);
   };
   return {"verbs", true, make, false, fake != nullptr};
 }
@@ -30,10 +30,13 @@ TransportRow verbs_row() {
 
 std::vector<TransportRow> transport_rows() {
   return {
-      {"tcp", true, [](const Geometry& geometry) { return make_tcp_transport(geometry); }, true},
-      {"ucx", true, [](const Geometry& geometry) { return make_ucx_transport(geometry); }, true},
+      {"tcp", true,
+       [](const Geometry& geometry, std::uint32_t) { return make_tcp_transport(geometry); }, true},
+      {"ucx", true,
+       [](const Geometry& geometry, std::uint32_t) { return make_ucx_transport(geometry); }, true},
       verbs_row(),
-      {"shm", false, [](const Geometry& geometry) { return make_shm_transport(geometry); }},
+      {"shm", false,
+       [](const Geometry& geometry, std::uint32_t) { return make_shm_transport(geometry); }},
   };
 }
 

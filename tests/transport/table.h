@@ -15,7 +15,8 @@ namespace accl::test {
 struct TransportRow {
   std::string name;
   bool is_push = false;  // Takes pieces, has no outbox, and sees its peers leave.
-  std::function<std::unique_ptr<Transport>(const Geometry&)> make;
+  // Of that rank: where there are several NICs, each takes another one.
+  std::function<std::unique_ptr<Transport>(const Geometry&, std::uint32_t me)> make;
   bool offers_targets = false;     // expect() may say yes.
   bool is_in_one_process = false;  // A stand-in that reaches no other process.
 };
