@@ -1,9 +1,13 @@
-"""guest.py - inside of machine.py: Soft-RoCE NICs, and a command among them.
+"""guest.py - inside of machine.py: Soft-RoCE NICs on a network, and a command among them.
 
-guest.py NICS COMMAND...: devices rxe0, rxe1, ... with addresses 10.0.0.1, 10.0.0.2, ..., each on its
-own link into one bridge, so that packets between them cross real links with counters. Kernel 6.1
-has RDMA in the first network namespace only, where it would hand packets between two addresses of
-its own straight over; the rules below send them out by their NIC.
+guest.py NICS COMMAND...: devices rxe0, rxe1, ... with addresses 10.0.0.1, 10.0.0.2, ..., each on
+its own link into one bridge.
+guest.py SPEC.yaml BUILD RATE COMMAND...: one device for every NIC of the spec, in the order of the
+plan, on its fabric of namespaces: routed, hashed and shaped as by network.py.
+
+Kernel 6.1 has RDMA in the first network namespace only, where it would hand packets between two
+addresses of its own straight over; rules send them out by their NIC. Within one NIC they do go
+straight over, as in hardware.
 """
 
 import os
@@ -12,55 +16,102 @@ import subprocess
 import sys
 import time
 
+from network import Network, batch
+
 SYSCTLS = {"accept_local": 1, "rp_filter": 0, "arp_ignore": 1}
 MTU = 4200  # RoCE packets of 4096 bytes.
 DEVICES = pathlib.Path("/sys/class/infiniband")
 PATIENCE_SECONDS = 30
 
 
-def batch(tool, lines):
-    subprocess.run([tool, "-batch", "-"], input="\n".join(lines) + "\n", text=True, check=True)
-
-
-def make_bridge(nics):
+def allow_own_addresses():
+    """Packets from one of our addresses to another may come in from outside."""
     for key, value in SYSCTLS.items():
         for where in ("all", "default"):
             pathlib.Path(f"/proc/sys/net/ipv4/conf/{where}/{key}").write_text(f"{value}\n")
+
+
+def way_out(k, port, address, route):
+    """Lines for ip: what NIC k sends leaves by it; what comes in there is for us."""
+    table = 1000 + k
+    return [f"rule add pref {100 + k} iif {port} lookup local",
+            f"rule add pref {500 + k} from {address} to {address} lookup local",
+            f"rule add pref {table} from {address} lookup {table}",
+            f"route add {route} dev {port} table {table}"]
+
+
+def local_addresses_last():
+    batch("ip", "", ["rule add pref 9000 lookup local", "rule del pref 0"])
+
+
+def make_bridge(nics):
     lines = [f"link add br0 mtu {MTU} type bridge", "link set br0 up"]
-    for k in range(nics):  # Within one NIC, though, packets go straight over, as in hardware.
-        address, table = f"10.0.0.{k + 1}", 1000 + k
+    for k in range(nics):
+        address = f"10.0.0.{k + 1}"
         lines += [f"link add p{k} mtu {MTU} type veth peer name q{k} mtu {MTU}",
                   f"link set q{k} master br0 up", f"addr add {address}/24 dev p{k}",
-                  f"link set p{k} up",
-                  f"rule add pref {100 + k} iif p{k} lookup local",
-                  f"rule add pref {500 + k} from {address} to {address} lookup local",
-                  f"rule add pref {table} from {address} lookup {table}",
-                  f"route add 10.0.0.0/24 dev p{k} table {table}"]
-    lines += ["rule add pref 9000 lookup local", "rule del pref 0"]
-    batch("ip", lines)
+                  f"link set p{k} up", *way_out(k, f"p{k}", address, "10.0.0.0/24")]
+    batch("ip", "", lines)
+    local_addresses_last()
+
+
+class RoceNetwork(Network):
+    """A fabric whose NICs are all here: NIC k of the cluster is the interface p<k>."""
+
+    def space_of(self, node):
+        return "" if node in self.cluster.address else super().space_of(node)
+
+    def port_of(self, cable, node):
+        if node in self.cluster.address:
+            return f"p{self.cluster.nics.index(node)}"
+        return super().port_of(cable, node)
+
+    def _join_management(self):
+        pass
+
+    def _nic_lines(self, nic):
+        k, address = self.cluster.nics.index(nic), self.cluster.address[nic]
+        gateway = address.rsplit(".", 1)[0] + ".1"
+        return [f"link set p{k} up mtu {self.mtu}", f"addr add {address}/32 dev p{k}",
+                *way_out(k, f"p{k}", address, f"default via {gateway} onlink")]
 
 
 def make_devices(names):
     """{device: interface}: RoCE over each interface, there when its address is in its table."""
-    for device, interface in names.items():
-        subprocess.run(["rdma", "link", "add", device, "type", "rxe", "netdev", interface],
-                       check=True)
+    batch_lines = "".join(f"link add {device} type rxe netdev {interface}\n"
+                          for device, interface in names.items())
+    subprocess.run(["rdma", "-batch", "-"], input=batch_lines, text=True, check=True)
     deadline = time.monotonic() + PATIENCE_SECONDS
     for device in names:
         gids = DEVICES / device / "ports" / "1" / "gids"
-        while not any("ffff:" in entry.read_text() for entry in gids.iterdir()
-                      if int(entry.name) < 4):
+        while not any("ffff:" in (gids / str(k)).read_text() for k in range(4)):
             if time.monotonic() > deadline:
                 sys.exit(f"softroce: {device} has no address after {PATIENCE_SECONDS} s")
             time.sleep(0.05)
 
 
-def main():
-    nics = int(sys.argv[1])
-    make_bridge(nics)
-    make_devices({f"rxe{k}": f"p{k}" for k in range(nics)})
-    os.execvp(sys.argv[2], sys.argv[2:])
+def make_fabric(spec, build, rate_bits):
+    """The fabric of a spec, up with its NICs; gives its network."""
+    import cluster as clusters  # pylint: disable=import-outside-toplevel
+    tool = pathlib.Path(build) / "topology" / "tool" / "accl-topo"
+    network = RoceNetwork(clusters.load(str(tool), spec, "/run/plan"), rate_bits, MTU)
+    network.up()
+    local_addresses_last()
+    make_devices({f"rxe{k}": f"p{k}" for k in range(len(network.cluster.nics))})
+    return network
+
+
+def main(words):
+    allow_own_addresses()
+    if words[0].isdecimal():
+        nics, command = int(words[0]), words[1:]
+        make_bridge(nics)
+        make_devices({f"rxe{k}": f"p{k}" for k in range(nics)})
+    else:
+        make_fabric(words[0], words[1], int(words[2]))
+        command = words[3:]
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,6 +1,6 @@
-"""machine.py - a virtual machine with Debian's own kernel, which has Soft-RoCE: RDMA verbs that send
-real RoCE v2 packets over any network device. It sees this machine's files, read-only under a layer
-that is thrown away, so what is built here runs there as it is.
+"""machine.py - a virtual machine with Debian's own kernel, which has Soft-RoCE: RDMA verbs that
+send real RoCE v2 packets over any network device. It sees this machine's files, read-only under a
+layer that is thrown away, so what is built here runs there as it is.
 
 KVM where that really boots a machine, else emulation: slow, but the same packets.
 """
@@ -17,7 +17,8 @@ import threading
 from alone import Refused
 
 NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "cpio": "cpio",
-         "modprobe": "kmod", "depmod": "kmod", "rdma": "iproute2", "dpkg": "dpkg", "setpriv": "util-linux"}
+         "modprobe": "kmod", "depmod": "kmod", "rdma": "iproute2", "dpkg": "dpkg",
+         "setpriv": "util-linux"}
 # The checksums before rdma_rxe, or it makes no device.
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "veth", "dummy", "bridge",
            "crc32_generic", "crc32_pclmul", "rdma_rxe", "ib_uverbs", "rdma_ucm", "sch_netem",
@@ -192,7 +193,8 @@ class Machine:
         processor = "host" if self.accelerator == "kvm" else "max"
         threads = ",thread=multi" if self.accelerator == "tcg" else ""
         kernel = next((self.kernel / "boot").glob("vmlinuz-*"))
-        return ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", self.accelerator + threads, "-cpu", processor,
+        return ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64",
+                "-accel", self.accelerator + threads, "-cpu", processor,
                 "-m", str(self.memory_mib), "-smp", str(self.cpus), "-nodefaults", "-nographic",
                 "-no-reboot", "-serial", "stdio", "-nic", "none", "-kernel", str(kernel),
                 "-initrd", str(image), "-append", "console=ttyS0 quiet panic=-1",

@@ -58,6 +58,8 @@ def namespace_of(node):
 
 def open_devices(namespace):
     """The kernel's table of a namespace's devices; the open file stays that namespace's."""
+    if not namespace:
+        return open("/proc/thread-self/net/dev", "rb", buffering=0)
     libc = ctypes.CDLL(None, use_errno=True)
     with open("/proc/self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
         for step in (there, home):
@@ -83,6 +85,15 @@ def read_devices(file):
 class Network:
     """A cluster, up. `rate_bits` per second holds for every cable, `mtu` for every link."""
 
+    @staticmethod
+    def space_of(node):
+        """The namespace of a NIC or switch; empty: our own."""
+        return namespace_of(node)
+
+    def port_of(self, cable, node):
+        """What the kernel calls that end of a cable."""
+        return cable.end_at(node).port
+
     def __init__(self, cluster, rate_bits, mtu):
         self.cluster = cluster
         self.rate_bits = rate_bits
@@ -94,27 +105,32 @@ class Network:
         self.devices = {}
 
     def up(self):
-        batch("ip", "", [f"netns add {namespace_of(node)}" for node in self.nodes])
-        batch("ip", "", ["link add lab0 type bridge", "link set lab0 up",
-                         f"addr add {self.management_root}/16 dev lab0"])
+        batch("ip", "", [f"netns add {self.space_of(node)}" for node in self.nodes
+                         if self.space_of(node)])
         batch("ip", "", [self._pair(cable) for cable in self.cluster.cables])
-        batch("ip", "", [line for k, nic in enumerate(self.cluster.nics) for line in (
-            f"link add name m{k} master lab0 type veth peer name {MANAGEMENT} "
-            f"netns {namespace_of(nic)}", f"link set m{k} up")])
+        self._join_management()
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(self._set_up, self.nodes))
-        self.devices = {node: open_devices(namespace_of(node)) for node in self.nodes}
+        self.devices = {node: open_devices(self.space_of(node)) for node in self.nodes}
 
-    @staticmethod
-    def _pair(cable):
-        a, b = cable.ends
-        return (f"link add name {a.port} netns {namespace_of(a.node)} type veth "
-                f"peer name {b.port} netns {namespace_of(b.node)}")
+    def _join_management(self):
+        batch("ip", "", ["link add lab0 type bridge", "link set lab0 up",
+                         f"addr add {self.management_root}/16 dev lab0"])
+        batch("ip", "", [line for k, nic in enumerate(self.cluster.nics) for line in (
+            f"link add name m{k} master lab0 type veth peer name {MANAGEMENT} "
+            f"netns {self.space_of(nic)}", f"link set m{k} up")])
+
+    def _pair(self, cable):
+        ends = [f"name {self.port_of(cable, end.node)}" +
+                (f" netns {self.space_of(end.node)}" if self.space_of(end.node) else "")
+                for end in cable.ends]
+        return f"link add {ends[0]} type veth peer {ends[1]}"
 
     def _set_up(self, node):
-        name = namespace_of(node)
-        settings = [f"{key}={value}" for key, value in SYSCTLS.items()]
-        sh("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
+        name = self.space_of(node)
+        if name:
+            settings = [f"{key}={value}" for key, value in SYSCTLS.items()]
+            sh("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
         if node in self.management:
             batch("ip", name, self._nic_lines(node))
         else:
@@ -128,7 +144,7 @@ class Network:
         return f"172.{16 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
     def _nic_lines(self, nic):
-        port = self.cluster.cables_at[nic][0].end_at(nic).port
+        port = self.port_of(self.cluster.cables_at[nic][0], nic)
         address = self.cluster.address[nic]
         gateway = address.rsplit(".", 1)[0] + ".1"
         return ["link set lo up", f"link set {port} up mtu {self.mtu} gso_max_segs 1",
@@ -142,14 +158,14 @@ class Network:
         gateway = cluster.subnet(switch).replace("0/24", "1")
         lines = ["link set lo up", f"addr add {gateway}/32 dev lo"]
         for cable in cluster.cables_at[switch]:
-            here, there = cable.end_at(switch), cable.other(switch)
-            lines.append(f"link set {here.port} up mtu {self.mtu}")
+            port, there = self.port_of(cable, switch), cable.other(switch)
+            lines.append(f"link set {port} up mtu {self.mtu}")
             if there.node in cluster.address:
                 lines.append(f"addr add {gateway} peer {cluster.address[there.node]} "
-                             f"dev {here.port}")
+                             f"dev {port}")
             else:
                 lines.append(f"addr add {self._link_address(cable, switch)} peer "
-                             f"{self._link_address(cable, there.node)} dev {here.port}")
+                             f"{self._link_address(cable, there.node)} dev {port}")
         for target in cluster.switches:
             if target != switch and any(cluster.switch_of[n] == target for n in cluster.nics):
                 lines += self._routes(switch, target)
@@ -157,7 +173,7 @@ class Network:
 
     def _hops(self, switch, ways):
         return " ".join(f"nexthop via {self._link_address(cable, there)} "
-                        f"dev {cable.end_at(switch).port}" for cable, there in ways)
+                        f"dev {self.port_of(cable, switch)}" for cable, there in ways)
 
     def _routes(self, switch, target):
         """The shortest ways; where one switch stands between us and the target, a detour behind.
@@ -183,7 +199,7 @@ class Network:
             if there in taken and others:
                 table = 1000 + cluster.cables.index(cable)
                 lines.append(f"route add {subnet} table {table} {self._hops(switch, others)}")
-                lines.append(f"rule add iif {cable.end_at(switch).port} lookup {table}")
+                lines.append(f"rule add iif {self.port_of(cable, switch)} lookup {table}")
         return lines
 
     def _shape(self, node, cable):
@@ -191,7 +207,7 @@ class Network:
 
         Kernels have better fair queues than these classes, but not every kernel has them.
         """
-        port = cable.end_at(node).port
+        port = self.port_of(cable, node)
         rate = f"{self.rate_bits}bit"
         packets = 1 if node in self.management else 2
         room = packets * (self.mtu + ETHERNET_BYTES)
@@ -237,18 +253,20 @@ class Network:
         for node, file in self.devices.items():
             by_port = read_devices(file)
             for cable in self.cluster.cables_at[node]:
-                result[cable.name, node] = by_port[cable.end_at(node).port]
+                result[cable.name, node] = by_port[self.port_of(cable, node)]
         return result
 
     def dropped(self):
         """Packets that the queues of all ports threw away since the lab came up."""
         total = 0
         for node in self.nodes:
-            queues = json.loads(sh("tc", "-n", namespace_of(node), "-s", "-j", "qdisc", "show"))
+            where = ["-n", self.space_of(node)] if self.space_of(node) else []
+            queues = json.loads(sh("tc", *where, "-s", "-j", "qdisc", "show"))
             total += sum(queue.get("drops", 0) for queue in queues)
         return total
 
     def cut(self, cable):
         """The link goes down at both ends."""
         for end in cable.ends:
-            sh("ip", "-n", namespace_of(end.node), "link", "set", end.port, "down")
+            batch("ip", self.space_of(end.node),
+                  [f"link set {self.port_of(cable, end.node)} down"])

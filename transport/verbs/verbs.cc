@@ -59,8 +59,6 @@ class Hub {
   Fd meetings_;  // Every meeting socket, by channel.
   Fd events_;    // The rails' and meetings_.
   std::uint32_t polls_ = 0;
-  bool armed_ = false;
-  bool news_ = false;                 // Something for the caller to look at before it sleeps.
   std::optional<Deadline> farewell_;  // From the first endpoint that left.
   std::vector<Channel*> channels_;
 };
@@ -93,8 +91,9 @@ void Hub::choose_rails(const VerbsOptions& options) {
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
   auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
-  channels_.push_back(channel.get());
+  channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
+  channels_.push_back(channel.get());  // Last: nothing may throw behind it.
   return channel;
 }
 
@@ -132,7 +131,6 @@ void Hub::poll() {
     channel->poll();
     if (channel->broken() && channel->meeting() >= 0) drop_meeting(*channel);
   }
-  news_ = false;  // Whoever polls looks at the counters afterwards.
 }
 
 void Hub::look_aside() {
@@ -153,19 +151,18 @@ void Hub::look_aside() {
 }
 
 bool Hub::arm() {
-  armed_ = true;
   bool is_ending = false;
   for (Channel* channel : channels_) {
     channel->arm();
     is_ending = is_ending || channel->is_ending();
   }
   // What came before they were armed gives no event; nor does the time that ends a channel.
-  for (Channel* channel : channels_) news_ = channel->poll() || news_;
-  return !news_ && !is_ending;
+  bool has_news = is_ending;
+  for (Channel* channel : channels_) has_news = channel->poll() || has_news;
+  return !has_news;
 }
 
 void Hub::disarm() {
-  armed_ = false;
   for (const auto& rail : rails_) rail->drain();
   polls_ = polls_per_look;  // What ended the sleep may have been the end of a peer.
 }

@@ -1,0 +1,82 @@
+"""roce_bench.py BUILD ROUNDS - inside of machine.py: the verbs transport beside perftest between
+the same two NICs, and allreduce beside Open MPI over UCX; taken in turn, medians of ROUNDS."""
+
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+PORT = 18515
+ROUNDS_DEFAULT = 5
+LARGE = 1 << 20
+
+
+def perftest(tool, size, iterations, *more):
+    """Runs a server on rxe0 and a client on rxe1; gives the client's table row."""
+    words = [tool, "-F", "-x", "1", "-s", str(size), "-n", str(iterations), "-p", str(PORT), *more]
+    server = subprocess.Popen([*words, "-d", "rxe0"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        done = subprocess.run([*words, "-d", "rxe1", "127.0.0.1"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
+        server.wait(30)
+    finally:
+        server.kill()
+        server.wait()
+    for line in done.stdout.splitlines():
+        if re.match(rf"\s*{size}\s+\d+\s", line):
+            return [float(word) for word in line.split()]
+    sys.exit(f"roce_bench: {tool}: {done.stdout[-500:]}")
+
+
+def latency_us(tool):
+    return perftest(tool, 8, 1000)[4]  # t_typical
+
+
+def write_rate():
+    return perftest("ib_write_bw", LARGE, 30)[3]  # MB/s on average, MB of 2^20
+
+
+def ours(build):
+    """(half a round trip of 8 bytes in us, MiB/s of large messages)."""
+    done = subprocess.run([build / "bench" / "put_benchmark", "verbs", "300"], check=True,
+                          stdout=subprocess.PIPE, text=True, timeout=120)
+    times = dict(map(float, line.split()) for line in done.stdout.splitlines())
+    return times[8], LARGE / (1 << 20) / (times[LARGE] * 1e-6)
+
+
+def table(name, values, best_is_more, reference):
+    median = statistics.median(values)
+    ratio = median / reference if best_is_more else reference / median
+    spread = 50 * (max(values) - min(values)) / median
+    print(f"{name:<34} {median:10.2f}  ±{spread:3.0f}%   {ratio:5.2f} of perftest's")
+
+
+def main(build, rounds):
+    seen = {name: [] for name in ("send_lat", "write_lat", "write_bw", "our_lat", "our_bw")}
+    for _ in range(rounds):
+        seen["send_lat"].append(latency_us("ib_send_lat"))
+        seen["write_lat"].append(latency_us("ib_write_lat"))
+        seen["write_bw"].append(write_rate())
+        latency, rate = ours(build)
+        seen["our_lat"].append(latency)
+        seen["our_bw"].append(rate)
+    median = {name: statistics.median(values) for name, values in seen.items()}
+    print("8 bytes, us one way; rates in MiB/s of 1 MiB messages; medians, ± half the range")
+    table("ib_send_lat", seen["send_lat"], False, median["send_lat"])
+    table("ib_write_lat", seen["write_lat"], False, median["send_lat"])
+    table("accl put, 8 bytes", seen["our_lat"], False, median["send_lat"])
+    table("ib_write_bw", seen["write_bw"], True, median["write_bw"])
+    table("accl put, 1 MiB", seen["our_bw"], True, median["write_bw"])
+    sys.stdout.flush()
+    perf = build / "bench" / "perf" / "accl-perf"
+    for ranks in (2, 4):
+        words = f"allreduce --ranks {ranks} --transport verbs --peers -b 8 -e 1M -f 16 -n 10 -w 2"
+        subprocess.run([perf, *words.split(), "--in-place", "0"], check=True)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS_DEFAULT)

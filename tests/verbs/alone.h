@@ -1,0 +1,66 @@
+// alone.h - a channel of the verbs transport that has joined a peer of this process over the fake
+// libibverbs, and whose device then answers everything itself.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/transport/world.h"
+#include "tests/verbs/null_device.h"
+#include "transport/verbs/channel.h"
+
+namespace accl::test {
+
+class AloneChannel {
+ public:
+  static constexpr Geometry geometry{.lanes = 4, .ring_bytes = 1 << 20};
+
+  explicit AloneChannel(const std::string& library) : api_(verbs::Api::load(library)) {
+    auto [here, there] = connected_pair();
+    for (auto* rails : {&rails_[0], &rails_[1]}) {
+      rails->push_back(std::make_unique<verbs::Rail>(
+          std::move(verbs::open_ports(api_, verbs::Settings{}).front())));
+    }
+    channels_[0] =
+        std::make_unique<verbs::Channel>(rails_[0], geometry, Rank{1}, std::move(here));
+    channels_[1] =
+        std::make_unique<verbs::Channel>(rails_[1], geometry, Rank{0}, std::move(there));
+    while (!channels_[0]->is_joined() || !channels_[1]->is_joined()) {
+      for (auto& channel : channels_) channel->step_join();
+      if (channels_[0]->refusal()) throw Error(*channels_[0]->refusal());
+    }
+    NullDevice::take_over(*rails_[0].front()->port().context());
+  }
+
+  verbs::Channel& channel() { return *channels_[0]; }
+
+  // Puts one message of so many bytes on a lane; polls where the queue is full.
+  void put(std::uint32_t lane, std::span<const std::byte> payload) {
+    Place& place = places_[lane];
+    const auto bytes = static_cast<std::uint32_t>(payload.size());
+    const std::uint32_t units = message_units(bytes);
+    if (place.offset + units * ring_unit_bytes > geometry.ring_bytes) {
+      place.until += (geometry.ring_bytes - place.offset) / ring_unit_bytes;
+      place.offset = 0;
+    }
+    const Parcel parcel{.head = {.tag = 1, .bytes = bytes},
+                        .offset = place.offset,
+                        .until = place.until + units,
+                        .pieces = {&payload, 1}};
+    while (!channel().put(lane, parcel)) channel().poll();
+    place.offset += units * ring_unit_bytes;
+    place.until = parcel.until;
+  }
+
+ private:
+  struct Place {
+    std::uint32_t offset = 0, until = 0;
+  };
+  const verbs::Api api_;
+  std::array<std::vector<std::unique_ptr<verbs::Rail>>, 2> rails_;
+  std::array<std::unique_ptr<verbs::Channel>, 2> channels_;
+  std::array<Place, geometry.lanes> places_{};
+};
+
+}  // namespace accl::test
