@@ -18,17 +18,21 @@ import time
 
 from network import Network, batch
 
-SYSCTLS = {"accept_local": 1, "rp_filter": 0, "arp_ignore": 1}
 MTU = 4200  # RoCE packets of 4096 bytes.
 DEVICES = pathlib.Path("/sys/class/infiniband")
 PATIENCE_SECONDS = 30
 
 
+def set_interfaces(key, value):
+    """Of all that there are and come. Namespaces made later inherit it."""
+    for where in ("all", "default"):
+        pathlib.Path(f"/proc/sys/net/ipv4/conf/{where}/{key}").write_text(f"{value}\n")
+
+
 def allow_own_addresses():
     """Packets from one of our addresses to another may come in from outside."""
-    for key, value in SYSCTLS.items():
-        for where in ("all", "default"):
-            pathlib.Path(f"/proc/sys/net/ipv4/conf/{where}/{key}").write_text(f"{value}\n")
+    set_interfaces("accept_local", 1)
+    set_interfaces("rp_filter", 0)
 
 
 def way_out(k, port, address, route):
@@ -45,6 +49,7 @@ def local_addresses_last():
 
 
 def make_bridge(nics):
+    set_interfaces("arp_ignore", 1)  # Else every NIC answers for all of them.
     lines = [f"link add br0 mtu {MTU} type bridge", "link set br0 up"]
     for k in range(nics):
         address = f"10.0.0.{k + 1}"
@@ -80,7 +85,7 @@ def make_devices(names):
     """{device: interface}: RoCE over each interface, there when its address is in its table."""
     batch_lines = "".join(f"link add {device} type rxe netdev {interface}\n"
                           for device, interface in names.items())
-    subprocess.run(["rdma", "-batch", "-"], input=batch_lines, text=True, check=True)
+    subprocess.run(["rdma", "-b", "-"], input=batch_lines, text=True, check=True)
     deadline = time.monotonic() + PATIENCE_SECONDS
     for device in names:
         gids = DEVICES / device / "ports" / "1" / "gids"

@@ -23,15 +23,13 @@ constexpr const char* left = "closed by it";
 const char* hint_for(ibv_wc_status status) {
   switch (status) {
     case IBV_WC_RETRY_EXC_ERR:
-      return "nothing was acknowledged: is the peer alive, are both links up, is the GID index "
-             "right (ACCL_IB_GID_INDEX), do the NICs reach each other (ping), is the fabric "
-             "lossless for this traffic class (ACCL_IB_TC)?";
+      return "nothing was acknowledged: look at links, routes and GIDs of both, and whether the "
+             "fabric is lossless for ACCL_IB_TC";
     case IBV_WC_RNR_RETRY_EXC_ERR:
       return "the peer posted no receives: is it stopped?";
     case IBV_WC_LOC_PROT_ERR:
     case IBV_WC_LOC_ACCESS_ERR:
-      return "the device may not read this memory: was it freed while in use? With an IOMMU or "
-             "PCIe ACS on, switch them to pass-through";
+      return "the device may not read this memory: switch IOMMU and PCIe ACS to pass-through";
     case IBV_WC_REM_ACCESS_ERR:
       return "the peer's device refused the write: do all ranks run the same library?";
     case IBV_WC_REM_OP_ERR:
