@@ -16,11 +16,14 @@ import subprocess
 import sys
 import time
 
-from network import Network, batch
+from network import Network, batch, sh
 
 MTU = 4200  # RoCE packets of 4096 bytes.
 DEVICES = pathlib.Path("/sys/class/infiniband")
 PATIENCE_SECONDS = 30
+# All packets by one processor, or two of a connection overtake each other between two: RoCE then
+# sends all over again from the first one missing.
+KEEP_ORDER = "for queue in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 1 >$queue; done"
 
 
 def set_interfaces(key, value):
@@ -58,6 +61,7 @@ def make_bridge(nics):
                   f"link set p{k} up", *way_out(k, f"p{k}", address, "10.0.0.0/24")]
     batch("ip", "", lines)
     local_addresses_last()
+    sh("sh", "-c", KEEP_ORDER)
 
 
 class RoceNetwork(Network):
@@ -102,6 +106,9 @@ def make_fabric(spec, build, rate_bits):
     network = RoceNetwork(clusters.load(str(tool), spec, "/run/plan"), rate_bits, MTU)
     network.up()
     local_addresses_last()
+    sh("sh", "-c", KEEP_ORDER)
+    for switch in network.cluster.switches:
+        sh("ip", "netns", "exec", network.space_of(switch), "sh", "-c", KEEP_ORDER)
     make_devices({f"rxe{k}": f"p{k}" for k in range(len(network.cluster.nics))})
     return network
 

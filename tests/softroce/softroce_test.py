@@ -169,6 +169,9 @@ def a_network_without_rdma_is_an_error_that_says_what_there_is():
     assert done.returncode != 0 and "rxe0 port 1 (not among ACCL_IB_HCA)" in done.stderr, done
 
 
+SLOW = "20"  # 4 s: on these cables the window of a queue alone takes half a second.
+
+
 class Fabric:
     """The NICs of a spec, up with their switches; and jobs on it, rank r at the NIC of seat r."""
 
@@ -203,7 +206,7 @@ class Fabric:
             processes.append(subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, "ACCL_IB_HCA": device}))
+                env={**os.environ, "ACCL_IB_HCA": device, "ACCL_IB_TIMEOUT": SLOW}))
         return processes, out
 
     @staticmethod
