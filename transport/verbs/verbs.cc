@@ -19,8 +19,9 @@ namespace {
 using verbs::Channel;
 using verbs::Rail;
 
-// Polls between two looks at the meeting sockets and the devices' events while nobody sleeps.
-constexpr std::uint32_t polls_per_look = 256;
+// Polls between two looks at the meeting sockets and the devices' events while nobody sleeps: a look
+// is a system call, a poll a load or two. About a millisecond.
+constexpr std::uint32_t polls_per_look = 8192;
 constexpr int events_per_look = 32;
 
 void watch(const Fd& set, int file, void* tag, const char* what) {
@@ -56,8 +57,8 @@ class Hub {
   const Milliseconds farewell_time_;
   const verbs::Api api_;
   std::vector<std::unique_ptr<Rail>> rails_;
-  Fd meetings_;  // Every meeting socket, by channel.
-  Fd events_;    // The rails' and meetings_.
+  Fd meetings_;  // Every meeting socket, by channel, and every device's events.
+  Fd events_;    // The rails' completions and meetings_.
   std::uint32_t polls_ = 0;
   std::optional<Deadline> farewell_;  // From the first endpoint that left.
   std::vector<Channel*> channels_;
@@ -74,7 +75,7 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
   watch(events_, meetings_.get(), nullptr, "connections");
   for (const auto& rail : rails_) {
     watch(events_, rail->wake_fd(), nullptr, "completions");
-    watch(events_, rail->event_fd(), nullptr, "a device");
+    watch(meetings_, rail->event_fd(), nullptr, "a device");
     log(LogLevel::info, "verbs: using {}", rail->port().text());
   }
 }
@@ -137,13 +138,17 @@ void Hub::look_aside() {
   polls_ = 0;
   std::array<epoll_event, events_per_look> events;
   const int count = ::epoll_wait(meetings_.get(), events.data(), events_per_look, 0);
+  bool is_device = false;
   for (int i = 0; i < count; ++i) {
+    is_device = is_device || events[i].data.ptr == nullptr;
+    if (events[i].data.ptr == nullptr) continue;
     auto& channel = *static_cast<Channel*>(events[i].data.ptr);
     channel.read_meeting();
     if (!channel.is_ending()) continue;  // It is closed soon, and would stay readable until then.
     unwatch(meetings_, channel.meeting());
   }
   for (const auto& rail : rails_) {
+    if (!is_device) break;
     const std::string lost = rail->read_events();
     if (lost.empty()) continue;
     for (Channel* channel : channels_) channel->lose_rail(*rail, lost);
