@@ -35,15 +35,15 @@ share="-t 9p -o trans=virtio,version=9p2000.L,msize=524288"
 $b mount $share,cache=loose,ro files /below
 $b mount -t tmpfs layer /layer
 $b mkdir -p /layer/upper /layer/work
-$b mount -t overlay -o lowerdir=/below,upperdir=/layer/upper,workdir=/layer/work overlay /root
-for folder in proc sys dev; do $b mount --move /$folder /root/$folder; done
-$b mkdir -p /root/dev/shm
-$b mount -t tmpfs shm /root/dev/shm
-$b mount -t tmpfs run /root/run
-$b mkdir -p /root/run/out
-$b mount $share,cache=none out /root/run/out
-$b cp /job /root/run/job
-exec $b switch_root /root /bin/bash /run/job
+$b mount -t overlay -o lowerdir=/below,upperdir=/layer/upper,workdir=/layer/work overlay /all
+for folder in proc sys dev; do $b mount --move /$folder /all/$folder; done
+$b mkdir -p /all/dev/shm
+$b mount -t tmpfs shm /all/dev/shm
+$b mount -t tmpfs run /all/run
+$b mkdir -p /all/run/out
+$b mount $share,cache=none out /all/run/out
+$b cp /job /all/run/job
+exec $b switch_root /all /bin/bash /run/job
 """
 
 JOB = """export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
@@ -115,7 +115,7 @@ class Machine:
         if (folder / "init").exists():
             return folder
         version = next((self.kernel / "lib/modules").iterdir()).name
-        for name in ("bin", "modules", "proc", "sys", "dev", "root", "below", "layer"):
+        for name in ("bin", "modules", "proc", "sys", "dev", "all", "below", "layer"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(shutil.which("busybox"), folder / "bin/busybox")
         order = []

@@ -1,6 +1,6 @@
 """rdma_test.py BUILD: for owners of RDMA NICs. The conformance suite and checked collectives over
-every port of this machine that is up, and a report of what was seen: rate and latency. Skipped aloud
-where there is no NIC. Prints TAP."""
+every port of this machine that is up, and a report of what was seen: rate and latency. Skipped
+aloud where there is no NIC. Prints TAP."""
 
 import functools
 import json

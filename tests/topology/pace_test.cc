@@ -131,9 +131,9 @@ TEST(Pace, SoManySlicesAreInFlight) {
               1e-6);
 }
 
-// Two slices at a time. 0->4 and 1->5 share the cable between the switches: slice 0 until 4, slice 1
-// until 8. At 4, 0->2 of slice 0 is ready; it is behind 0->4 of slice 1 and has the half of 0's cable
-// that this leaves, until 8. Then 0->2 of slice 1 has all of it.
+// Two slices at a time. 0->4 and 1->5 share the cable between the switches: slice 0 until 4, slice
+// 1 until 8. At 4, 0->2 of slice 0 is ready; it is behind 0->4 of slice 1 and has the half of 0's
+// cable that this leaves, until 8. Then 0->2 of slice 1 has all of it.
 TEST(Pace, WhatIsBehindInTheLineTakesWhatIsLeft) {
   const std::vector<Round> rounds{{.messages = {message(0, 4, 4), message(1, 5, 4)}},
                                   {.messages = {message(0, 2, 4)}}};

@@ -22,10 +22,8 @@ class AloneChannel {
       rails->push_back(std::make_unique<verbs::Rail>(
           std::move(verbs::open_ports(api_, verbs::Settings{}).front())));
     }
-    channels_[0] =
-        std::make_unique<verbs::Channel>(rails_[0], geometry, Rank{1}, std::move(here));
-    channels_[1] =
-        std::make_unique<verbs::Channel>(rails_[1], geometry, Rank{0}, std::move(there));
+    channels_[0] = std::make_unique<verbs::Channel>(rails_[0], geometry, Rank{1}, std::move(here));
+    channels_[1] = std::make_unique<verbs::Channel>(rails_[1], geometry, Rank{0}, std::move(there));
     while (!channels_[0]->is_joined() || !channels_[1]->is_joined()) {
       for (auto& channel : channels_) channel->step_join();
       if (channels_[0]->refusal()) throw Error(*channels_[0]->refusal());

@@ -1,6 +1,6 @@
 // null_device.h - turns an open context of the fake libibverbs into a device that takes everything
-// that is posted and answers at once, with no lock and no copy: what is left is what our side costs.
-// One channel at a time; its peer seems to release every message.
+// that is posted and answers at once, with no lock and no copy: what is left is what our side
+// costs. One channel at a time; its peer seems to release every message.
 #pragma once
 
 #include <arpa/inet.h>

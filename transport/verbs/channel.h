@@ -112,6 +112,8 @@ class Channel {
   void conclude();
   bool has_all_of(const Farewell& farewell) const;
   bool is_all_acknowledged() const;
+  std::uint64_t ask_for_answers(std::uint64_t lanes);
+  void settle(const Deadline& deadline);
 
   const std::span<const std::unique_ptr<Rail>> rails_;
   const Geometry geometry_;

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "accl/base/log.h"
@@ -101,25 +102,34 @@ bool Channel::is_all_acknowledged() const {
   return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.queue->is_idle(); });
 }
 
+// Asks for an answer to the last request of every lane that waits for one, or has a release to
+// tell: it answers for all before it. Gives the lanes that had no room to ask.
+std::uint64_t Channel::ask_for_answers(std::uint64_t lanes) {
+  for (std::uint64_t left = lanes; left != 0; left &= left - 1) {
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(left));
+    if (!lanes_[lane].queue->has_room(1)) continue;
+    tell_release(lane, true);
+    lanes &= ~(std::uint64_t{1} << lane);
+  }
+  return lanes;
+}
+
+void Channel::settle(const Deadline& deadline) {
+  std::uint64_t unasked = 0;
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    const bool is_open = !lanes_[i].queue->is_idle() || lanes_[i].told != lanes_[i].freed;
+    unasked |= std::uint64_t{is_open} << i;
+  }
+  while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged())) {
+    unasked = ask_for_answers(unasked);
+    if (!poll()) ::sched_yield();
+    read_meeting();
+  }
+}
+
 void Channel::leave(const Deadline& deadline) {
   if (stage_ == Stage::joined && !ending_since_) {
-    // The last request of a lane that is acknowledged answers for all of them.
-    std::uint64_t unasked = 0;
-    for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-      if (!lanes_[i].queue->is_idle() || lanes_[i].told != lanes_[i].freed) {
-        unasked |= std::uint64_t{1} << i;
-      }
-    }
-    while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged())) {
-      for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-        const std::uint64_t bit = std::uint64_t{1} << i;
-        if ((unasked & bit) == 0 || !lanes_[i].queue->has_room(1)) continue;
-        tell_release(i, true);
-        unasked &= ~bit;
-      }
-      if (!poll()) ::sched_yield();
-      read_meeting();
-    }
+    settle(deadline);
     Farewell farewell;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
       farewell.lanes[i] = {lanes_[i].put_until, lanes_[i].freed};

@@ -19,8 +19,8 @@ namespace {
 using verbs::Channel;
 using verbs::Rail;
 
-// Polls between two looks at the meeting sockets and the devices' events while nobody sleeps: a look
-// is a system call, a poll a load or two. About a millisecond.
+// Polls between two looks at the meeting sockets and the devices' events while nobody sleeps: a
+// look is a system call, a poll a load or two. About a millisecond.
 constexpr std::uint32_t polls_per_look = 8192;
 constexpr int events_per_look = 32;
 

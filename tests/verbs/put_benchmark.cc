@@ -1,4 +1,4 @@
-// verbs_benchmark.cc - nanoseconds of a core for a message over verbs: put() until the request is
+// put_benchmark.cc - nanoseconds of a core for a message over verbs: put() until the request is
 // posted, and poll() for its completion and release, with a device that costs nothing
 // (tests/verbs/null_device.h). ACCL_FAKE_VERBS names the built fake libibverbs.
 #include <benchmark/benchmark.h>
