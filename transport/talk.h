@@ -17,7 +17,6 @@ class Talk {
   explicit Talk(Fd socket) : socket_(std::move(socket)) {}
 
   int file() const { return socket_.get(); }
-  bool is_open() const { return static_cast<bool>(socket_); }
 
   // What is said must fit into the buffer of the socket. Gives what is wrong in words; empty:
   // nothing.

@@ -57,7 +57,9 @@ Fd Desk::take(std::uint32_t from, std::uint64_t topic) {
 
 void Desk::await(std::uint64_t topic, const Awaited& guest) {
   const std::lock_guard lock(mutex_);
-  awaited_[topic].push_back(guest);
+  std::vector<Awaited>& guests = awaited_[topic];
+  std::erase_if(guests, [&](const Awaited& other) { return other.rank == guest.rank; });
+  guests.push_back(guest);
 }
 
 void Desk::met(std::uint64_t topic, std::uint32_t rank) {

@@ -262,10 +262,12 @@ def main(spec, build, out, rate_bits, mtu, rounds, parts=("compare", "scale")):
             experiment.compare(rounds)
             if "scale" in parts:
                 experiment.scale()
-        finally:
-            if experiment.traffic:  # What was measured before a job failed is worth keeping.
-                document = experiment.document(rounds)
-                pathlib.Path(out).write_text(json.dumps(document, indent=1) + "\n")
+        except (Failed, peers.Gone):  # What was measured until then is worth keeping.
+            kept = {"rows": experiment.rows, "cables": experiment.cables}
+            pathlib.Path(f"{out}.part").write_text(json.dumps(kept, indent=1) + "\n")
+            raise
+        document = experiment.document(rounds)
+        pathlib.Path(out).write_text(json.dumps(document, indent=1) + "\n")
         for name, result in document["checked"].items():
             if counters.complaint(name, result):
                 raise Failed(counters.complaint(name, result))

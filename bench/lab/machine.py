@@ -5,6 +5,7 @@ layer that is thrown away, so what is built here runs there as it is.
 KVM where that really boots a machine, else emulation: slow, but the same packets.
 """
 
+import hashlib
 import os
 import pathlib
 import secrets
@@ -111,10 +112,11 @@ class Machine:
 
     def _first_files(self):
         """What the kernel starts with: busybox, the modules in order, and the first program."""
-        folder = self.cache / "first"
+        version = next((self.kernel / "lib/modules").iterdir()).name
+        made_of = hashlib.sha256(f"{version} {MODULES} {INIT}".encode()).hexdigest()[:16]
+        folder = self.cache / f"first-{made_of}"
         if (folder / "init").exists():
             return folder
-        version = next((self.kernel / "lib/modules").iterdir()).name
         for name in ("bin", "modules", "proc", "sys", "dev", "all", "below", "layer"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(shutil.which("busybox"), folder / "bin/busybox")

@@ -147,6 +147,7 @@ struct Fake {
   decltype(&fake_verbs_violation) violation;
   decltype(&fake_verbs_reset) reset;
   decltype(&fake_verbs_set_devices) set_devices;
+  decltype(&fake_verbs_set_ports) set_ports;
   decltype(&fake_verbs_fail_call) fail_call;
   decltype(&fake_verbs_calls) calls;
   decltype(&fake_verbs_break_request) break_request;
@@ -174,6 +175,7 @@ class VerbsFake : public testing::Test {
     find(fake_.violation, "fake_verbs_violation");
     find(fake_.reset, "fake_verbs_reset");
     find(fake_.set_devices, "fake_verbs_set_devices");
+    find(fake_.set_ports, "fake_verbs_set_ports");
     find(fake_.fail_call, "fake_verbs_fail_call");
     find(fake_.calls, "fake_verbs_calls");
     find(fake_.break_request, "fake_verbs_break_request");
@@ -297,7 +299,7 @@ TEST_F(VerbsFake, NoMoreIsUnderWayThanThePeerHasReceivesFor) {
     count += fill(*here.endpoint, ring, 8);
     here.transport->poll();
   }
-  EXPECT_EQ(count, verbs::receive_depth / 2);
+  EXPECT_EQ(count, verbs::message_window);
   poll_until_arrived(there, ring.position());
   there.endpoint->release(0, ring.position());
   there.transport->poll();
@@ -370,8 +372,12 @@ TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
 
 TEST_F(VerbsFake, ADeviceThatDiesEndsItsConnections) {
   auto [here, there] = join(make(), make());
-  fake_.raise(IBV_EVENT_PORT_ERR);  // A flap: the queues ride it out.
-  for (int i = 0; i < 1000; ++i) {
+  fake_.raise(IBV_EVENT_PORT_ERR);             // A flap: the queues ride it out.
+  for (const Joined* one : {&here, &there}) {  // Whoever slept looks at its device.
+    static_cast<void>(one->transport->arm());
+    one->transport->disarm();
+  }
+  for (const Deadline grace(Milliseconds(300)); !grace.passed();) {
     here.transport->poll();
     there.transport->poll();
   }
@@ -407,6 +413,29 @@ TEST_F(VerbsFake, LabelsAndDevicesAreTheUsersChoice) {
   ASSERT_EQ(fake_.labels(labels.data(), labels.size()), 4U);
   std::ranges::sort(labels);
   EXPECT_EQ(labels, (std::array<std::uint32_t, 4>{7, 7, 9, 9}));
+}
+
+TEST_F(VerbsFake, ASecondPortCanBeChosen) {
+  fake_.set_ports(2);
+  const Environment environment{{"ACCL_IB_HCA", "fake0:2"}};
+  auto [here, there] = join(make(environment), make(environment));
+  EXPECT_NE(here.endpoint->path().find("fake0 port 2"), std::string::npos) << here.endpoint->path();
+}
+
+// The second device has no address in the range; the first one has.
+TEST_F(VerbsFake, ADeviceThatDoesNotFitIsLeftOut) {
+  fake_.set_devices(2);
+  const Environment environment{{"ACCL_IB_ADDR_RANGE", "192.0.2.1/32"}};
+  for (const std::uint32_t turn : {0U, 1U}) {
+    auto [here, there] = join(make(environment, false, turn), make(environment, false, turn));
+    EXPECT_NE(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
+  }
+  try {
+    static_cast<void>(make({{"ACCL_IB_ADDR_RANGE", "10.0.0.0/8"}}));
+    FAIL() << "found a port";
+  } catch (const Error& error) {
+    EXPECT_NE(std::strstr(error.what(), "there are: 0 fe80::"), nullptr) << error.what();
+  }
 }
 
 TEST_F(VerbsFake, NoPortToUseSaysWhatThereIs) {

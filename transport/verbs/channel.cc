@@ -81,13 +81,13 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
                            .from = {&from, 1},
                            .is_inline = bytes <= to.queue->longest_inline(),
                            .is_signalled = bytes > to.queue->longest_inline()};
-  to.told = to.freed;
-  dirty_ &= ~(std::uint64_t{1} << lane);
   const int error = to.queue->post(has_word ? &word : nullptr, &write);
   if (error != 0) {
     note_post(lane, error);
     return false;
   }
+  to.told = word.immediate;
+  dirty_ &= ~(std::uint64_t{1} << lane);
   to.window[to.window_next++ % to.window.size()] = parcel.until;
   to.put_until = parcel.until;
   to.sent.store(parcel.until, std::memory_order_release);  // It was copied.

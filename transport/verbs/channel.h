@@ -83,7 +83,7 @@ class Channel {
     std::size_t ring_at = 0;       // Of our inbox, in `memory_`; the copy is behind all of those.
     std::optional<Queue> queue;
     // Positions behind messages the peer has not released: as many as it has receives for.
-    std::array<std::uint32_t, receive_depth / 2> window{};
+    std::array<std::uint32_t, message_window> window{};
     std::uint32_t window_first = 0, window_next = 0;  // They run on, and are masked on use.
   };
 
@@ -92,7 +92,8 @@ class Channel {
 
   void refuse(ErrorKind kind, const std::string& text);
   void say_opening();
-  void take_opening();
+  bool take_opening();
+  bool connect_lanes(const Opening& theirs);
   void take_ready();
   void take_farewell();
   std::uint32_t flow_label(std::uint32_t lane) const;
@@ -123,6 +124,8 @@ class Channel {
 
   Stage stage_ = Stage::greeting;
   std::optional<Error> refusal_;
+  std::uint32_t connected_ = 0;  // Lanes.
+  int tries_ = 0;                // Of the next lane.
 
   LazyMemory memory_;                     // All inboxes, then all copies of the peer's.
   std::vector<Owned<ibv_mr>> regions_;    // Of memory_, by rail.

@@ -26,8 +26,6 @@ const char* hint_for(ibv_wc_status status) {
     case IBV_WC_RETRY_EXC_ERR:
       return "nothing was acknowledged: look at links, routes and GIDs of both, and whether the "
              "fabric is lossless for ACCL_IB_TC";
-    case IBV_WC_RNR_RETRY_EXC_ERR:
-      return "the peer posted no receives: is it stopped?";
     case IBV_WC_LOC_PROT_ERR:
     case IBV_WC_LOC_ACCESS_ERR:
       return "the device may not read this memory: switch IOMMU and PCIe ACS to pass-through";
@@ -46,6 +44,9 @@ const char* hint_for(ibv_wc_status status) {
 // Only the first reason counts; what is flushed afterwards says nothing.
 void Channel::begin_end(std::string reason) {
   if (ending_since_) return;
+  if (stage_ == Stage::greeting || stage_ == Stage::connecting) {
+    refuse(ErrorKind::system, fmt::format("verbs: cannot join rank {}: {}", index(peer_), reason));
+  }
   ending_since_ = Clock::now();
   reason_ = std::move(reason);
 }
@@ -120,11 +121,11 @@ void Channel::settle(const Deadline& deadline) {
     const bool is_open = !lanes_[i].queue->is_idle() || lanes_[i].told != lanes_[i].freed;
     unasked |= std::uint64_t{is_open} << i;
   }
-  while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged())) {
+  do {  // Once at least: others may have used the time up.
     unasked = ask_for_answers(unasked);
     if (!poll()) ::sched_yield();
     read_meeting();
-  }
+  } while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged()));
 }
 
 void Channel::leave(const Deadline& deadline) {

@@ -12,6 +12,8 @@ namespace {
 // What a device may owe a channel at a time, on one lane.
 constexpr std::uint32_t requests_per_lane = send_depth + receive_depth;
 
+constexpr int most_tries = 4;
+
 // Flow labels of 14 bits are UDP source ports, one to one, above 0xC000.
 constexpr std::uint32_t label_count = 1 << 14;
 
@@ -66,29 +68,35 @@ void Channel::refuse(ErrorKind kind, const std::string& text) {
 void Channel::step_join() {
   while (!refusal_ && (stage_ == Stage::greeting || stage_ == Stage::connecting)) {
     if (!talk_.listen()) break;
-    stage_ == Stage::greeting ? take_opening() : take_ready();
+    if (stage_ == Stage::connecting) {
+      take_ready();
+    } else if (!take_opening()) {
+      break;
+    }
   }
   if (stage_ == Stage::joined || refusal_ || !talk_.end()) return;
   refuse(ErrorKind::remote,
          fmt::format("verbs: rank {} left before it was joined: {}", index(peer_), *talk_.end()));
 }
 
-void Channel::take_opening() {
+// False: it wants to be called again, with the same words.
+bool Channel::take_opening() {
   Opening theirs;
   std::memcpy(&theirs, talk_.words().data(), sizeof theirs);
   const Greeting ours = greeting_of(greeting_magic, geometry_);
   const std::string wrong = complaint("verbs", theirs.greeting, ours, peer_);
-  if (!wrong.empty()) return refuse(ErrorKind::invalid_usage, wrong);
-  path_ += " to " + text_of(theirs.lanes[0].gid);
-  try {
-    for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-      lanes_[i].peer_inbox = theirs.lanes[i].inbox;
-      lanes_[i].peer_key = theirs.lanes[i].key;
-      lanes_[i].queue->connect(theirs.lanes[i], flow_label(i));
-    }
-  } catch (const Error& error) {
-    return refuse(error.kind(), fmt::format("cannot join rank {}: {}", index(peer_), error.what()));
+  if (!wrong.empty()) {
+    refuse(ErrorKind::invalid_usage, wrong);
+    return true;
   }
+  try {
+    if (!connect_lanes(theirs)) return false;
+  } catch (const Error& error) {
+    refuse(error.kind() == ErrorKind::timeout ? ErrorKind::system : error.kind(),
+           fmt::format("cannot join rank {}: {}", index(peer_), error.what()));
+    return true;
+  }
+  path_ += " to " + text_of(theirs.lanes[0].gid);
   stage_ = Stage::connecting;
   talk_.await(sizeof(Ready));
   const Ready ready;
@@ -96,9 +104,34 @@ void Channel::take_opening() {
   if (!unsaid.empty()) {
     refuse(ErrorKind::remote, fmt::format("verbs: cannot join rank {}: {}", index(peer_), unsaid));
   }
+  return true;
+}
+
+// The kernel asks the network who has the peer's address, for a second, which on a busy host is
+// short: it may take some calls of this. False until all lanes are connected.
+bool Channel::connect_lanes(const Opening& theirs) {
+  for (; connected_ < lanes_.size(); ++connected_, tries_ = 0) {
+    Lane& lane = lanes_[connected_];
+    lane.peer_inbox = theirs.lanes[connected_].inbox;
+    lane.peer_key = theirs.lanes[connected_].key;
+    try {
+      lane.queue->connect(theirs.lanes[connected_], flow_label(connected_));
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::timeout || ++tries_ == most_tries) throw;
+      return false;
+    }
+  }
+  return true;
 }
 
 void Channel::take_ready() {
+  Ready theirs;
+  std::memcpy(&theirs, talk_.words().data(), sizeof theirs);
+  if (theirs.magic != greeting_magic) {
+    return refuse(
+        ErrorKind::remote,
+        fmt::format("verbs: cannot join rank {}: it says what is not ours", index(peer_)));
+  }
   stage_ = Stage::joined;
   talk_.await(sizeof(Farewell));
 }

@@ -183,36 +183,68 @@ Owned<ibv_mr> Port::add(std::span<std::byte> memory, bool is_for_peers) const {
                        : "");
 }
 
+namespace {
+
+// How many ports a device has; 0, with why in words, where it cannot be asked.
+std::uint8_t port_count(const Api& api, ibv_device* device, std::string& why) {
+  const Owned<ibv_context> context(api.open_device(device), api.close_device);
+  ibv_device_attr limits{};
+  int error = context ? 0 : errno;
+  if (context) error = api.query_device(context.get(), &limits);
+  if (error != 0) {
+    why = words(error) + "; /dev/infiniband must be there and allowed";
+    return 0;
+  }
+  return limits.phys_port_cnt;
+}
+
+// What there is, for people, of which nothing can be used.
+class Others {
+ public:
+  void add(const std::string& what, const std::string& why) {
+    text_ += fmt::format("{}{} ({})", text_.empty() ? "" : ", ", what, why);
+  }
+  [[noreturn]] void refuse() const {
+    fail(ErrorKind::system, "verbs: no RDMA port to use; {}",
+         text_.empty() ? "this machine has no RDMA device (rdma link; /dev/infiniband)"
+                       : "there are: " + text_);
+  }
+
+ private:
+  std::string text_;
+};
+
+}  // namespace
+
 std::vector<std::unique_ptr<Port>> open_ports(const Api& api, const Settings& settings) {
   int count = 0;
   const std::unique_ptr<ibv_device*, void (*)(ibv_device**)> list(api.get_device_list(&count),
                                                                   api.free_device_list);
   std::vector<std::unique_ptr<Port>> ports;
-  std::string others;
-  const auto skip = [&](const std::string& device, int port, const char* why) {
-    others += fmt::format("{}{} port {} ({})", others.empty() ? "" : ", ", device, port, why);
+  Others others;
+  const auto try_port = [&](ibv_device* device, std::uint8_t number) {
+    const std::string name = fmt::format("{} port {}", device->name, number);
+    if (!settings.devices.admits(device->name, number)) {
+      return others.add(name, "not among ACCL_IB_HCA");
+    }
+    try {  // One that does not work is no reason not to use another.
+      auto port = std::make_unique<Port>(api, device, number, settings);
+      if (!port->is_active()) return others.add(name, port->state_words());
+      ports.push_back(std::move(port));
+    } catch (const Error& error) {
+      others.add(name, error.what());
+    }
   };
   for (int i = 0; list != nullptr && i < count; ++i) {
-    ibv_device* const device = list.get()[i];
-    std::uint8_t ports_of_device = 1;
-    for (std::uint8_t number = 1; number <= ports_of_device; ++number) {
-      if (!settings.devices.admits(device->name, number)) {
-        skip(device->name, number, "not among ACCL_IB_HCA");
-        continue;
-      }
-      auto port = std::make_unique<Port>(api, device, number, settings);
-      ports_of_device = port->limits().phys_port_cnt;
-      if (port->is_active()) {
-        ports.push_back(std::move(port));
-      } else {
-        skip(device->name, number, port->state_words());
-      }
+    std::string why;
+    const std::uint8_t ports_there = port_count(api, list.get()[i], why);
+    if (ports_there == 0) others.add(list.get()[i]->name, why);
+    for (std::uint8_t number = 1; number <= ports_there; ++number) {
+      try_port(list.get()[i], number);
     }
   }
-  if (!ports.empty()) return ports;
-  fail(ErrorKind::system, "verbs: no RDMA port to use; {}",
-       others.empty() ? "this machine has no RDMA device (rdma link; /dev/infiniband)"
-                      : "there are: " + others);
+  if (ports.empty()) others.refuse();
+  return ports;
 }
 
 }  // namespace accl::verbs

@@ -58,7 +58,6 @@ class Port {
   std::uint16_t lid() const { return attributes_.lid; }
   const GidEntry& gid() const { return gid_; }
   ibv_mtu mtu() const { return mtu_; }
-  std::uint32_t longest_message() const { return attributes_.max_msg_sz; }
   const ibv_device_attr& limits() const { return limits_; }
   // Soft-RoCE takes seven retries for ever.
   std::uint8_t retries() const;
@@ -85,7 +84,8 @@ class Port {
 };
 
 // The ports that the settings admit and whose link is up, in the order of the driver's list,
-// opened. Throws Error that says what there is where that is none.
+// opened. Those that do not work are left out; where none is left, throws Error that says why of
+// each.
 std::vector<std::unique_ptr<Port>> open_ports(const Api& api, const Settings& settings);
 
 }  // namespace accl::verbs

@@ -14,13 +14,9 @@
 namespace accl::verbs {
 namespace {
 
-constexpr std::uint32_t receives_at_once = 32;
 constexpr std::uint8_t retry_not_ready_for_ever = 7;  // Our own deadlines end such a wait.
 constexpr std::uint8_t shortest_not_ready_wait = 12;  // 0.64 ms.
 constexpr std::uint8_t hop_limit = 255;
-// The kernel asks the network who has the peer's address, for a second; on a busy host that is
-// short.
-constexpr int most_tries = 4;
 constexpr std::uint32_t packet_numbers = 1 << 24;
 
 std::string words(int error) { return std::generic_category().message(error); }
@@ -100,14 +96,12 @@ LaneAddress Queue::address() const {
 }
 
 void Queue::modify(ibv_qp_attr& attributes, int mask, const char* to, const LaneAddress* theirs) {
-  int error = ETIMEDOUT;
-  for (int i = 0; i < most_tries && error == ETIMEDOUT; ++i) {
-    error = port_.api().modify_qp(pair_.get(), &attributes, mask);
-  }
+  const int error = port_.api().modify_qp(pair_.get(), &attributes, mask);
   if (error == 0) return;
   const std::string path = theirs == nullptr ? "" : fmt::format(" to {}", text_of(theirs->gid));
-  fail(ErrorKind::system, "verbs: {}{}: the queue pair does not {}: {}{}", port_.text(), path, to,
-       words(error), hint_for(error));
+  const ErrorKind kind = error == ETIMEDOUT ? ErrorKind::timeout : ErrorKind::system;
+  fail(kind, "verbs: {}{}: the queue pair does not {}: {}{}", port_.text(), path, to, words(error),
+       hint_for(error));
 }
 
 void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {

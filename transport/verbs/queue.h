@@ -11,8 +11,11 @@
 namespace accl::verbs {
 
 constexpr std::uint32_t send_depth = 128;
-constexpr std::uint32_t receive_depth = 512;
-constexpr std::uint32_t most_gathered = 4;    // Pieces of local memory of one write.
+// Messages that a peer may have under way, as many releases, and those we post late.
+constexpr std::uint32_t message_window = 256;
+constexpr std::uint32_t receives_at_once = 32;
+constexpr std::uint32_t receive_depth = 2 * message_window + 4 * receives_at_once;
+constexpr std::uint32_t most_gathered = 1;    // Pieces of local memory of one write.
 constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
 constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 
@@ -38,7 +41,8 @@ class Queue {
 
   // What the peer must know; `inbox` and `key` are left to the caller.
   LaneAddress address() const;
-  // Throws Error (system, remote) that names both ends and what to check.
+  // Throws Error (system, remote) that names both ends and what to check; timeout where nobody told
+  // the peer's address within a second, and it may be tried again.
   void connect(const LaneAddress& theirs, std::uint32_t flow_label);
 
   std::uint32_t longest_inline() const { return longest_inline_; }

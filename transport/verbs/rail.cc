@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "accl/base/error.h"
@@ -29,7 +28,11 @@ Rail::Rail(std::unique_ptr<Port> port)
 }
 
 void Rail::add_completions(Completions& to, std::uint32_t requests) const {
-  const int depth = std::min(static_cast<int>(requests), port_->limits().max_cqe);
+  const auto depth = static_cast<int>(requests);
+  if (depth > port_->limits().max_cqe) {
+    fail(ErrorKind::system, "verbs: {}: its completion queues hold {}, and {} are needed",
+         port_->text(), port_->limits().max_cqe, depth);
+  }
   to.queue = {port_->api().create_cq(port_->context(), depth, &to, channel_.get(), 0),
               port_->api().destroy_cq};
   if (!to.queue) fail_system("verbs: " + port_->text() + ": no completion queue", errno);

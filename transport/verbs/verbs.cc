@@ -92,6 +92,7 @@ void Hub::choose_rails(const VerbsOptions& options) {
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
   auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
+  farewell_.reset();  // Whoever left before had its time.
   channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
   channels_.push_back(channel.get());  // Last: nothing may throw behind it.
@@ -101,6 +102,7 @@ std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
 // All that are being joined go on together: their peers may join in any order.
 void Hub::join(Channel& channel, Rank peer, const Deadline& deadline) {
   for (;;) {
+    look_aside();
     for (Channel* one : channels_) one->step_join();
     if (channel.is_joined()) return;
     if (channel.refusal()) throw Error(*channel.refusal());
@@ -114,8 +116,8 @@ void Hub::join(Channel& channel, Rank peer, const Deadline& deadline) {
 }
 
 void Hub::leave(Channel& channel) {
-  if (!farewell_) farewell_.emplace(farewell_time_);
-  channel.leave(*farewell_);
+  if (!farewell_ && channel.is_joined()) farewell_.emplace(farewell_time_);
+  channel.leave(farewell_ ? *farewell_ : Deadline(Milliseconds(0)));
   drop_meeting(channel);
   std::erase(channels_, &channel);
 }

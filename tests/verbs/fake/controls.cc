@@ -45,11 +45,17 @@ void fake_verbs_reset() {
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
   all.device_count = 1;
+  all.port_count = 1;
 }
 
 void fake_verbs_set_devices(std::uint32_t count) {
   const Lock lock(state().mutex);
   state().device_count = std::min<std::uint32_t>(count, state().devices.size());
+}
+
+void fake_verbs_set_ports(std::uint32_t count) {
+  const Lock lock(state().mutex);
+  state().port_count = static_cast<std::uint8_t>(count);
 }
 
 void fake_verbs_fail_call(std::uint32_t k, int error) {

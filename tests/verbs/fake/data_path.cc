@@ -118,7 +118,10 @@ void send(Qp& qp, const ibv_send_wr& wr) {
   } else if (wr.opcode != IBV_WR_SEND_WITH_IMM || wr.num_sge != 0) {
     violate("a request this fake does not know");
   }
-  if (peer->receives.is_empty() || !qp.waiting.is_empty()) return qp.waiting.push(message);
+  if (peer->receives.is_empty() || !qp.waiting.is_empty()) {
+    violate("a message came for which no receive was posted");
+    return qp.waiting.push(message);
+  }
   receive(*peer, message);
   succeed(qp, request);
 }

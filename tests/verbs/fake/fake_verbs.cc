@@ -80,7 +80,7 @@ int ibv_query_device(ibv_context*, ibv_device_attr* attributes) {
   *attributes = {};
   attributes->max_qp_wr = most_queue_depth;
   attributes->max_cqe = 1 << 15;
-  attributes->phys_port_cnt = 1;
+  attributes->phys_port_cnt = state().port_count;
   return 0;
 }
 

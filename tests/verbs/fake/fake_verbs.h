@@ -18,6 +18,8 @@ void fake_verbs_reset();
 
 // How many devices there are, for lists made from now on (1).
 void fake_verbs_set_devices(std::uint32_t count);
+// And how many ports each has (1).
+void fake_verbs_set_ports(std::uint32_t count);
 
 // The k-th call (from 1) that can fail does, with this errno; 0: none. Counts from now on.
 void fake_verbs_fail_call(std::uint32_t k, int error);

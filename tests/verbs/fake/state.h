@@ -98,6 +98,7 @@ struct State {
   std::mutex mutex;
   std::array<ibv_device, 16> devices{};
   std::uint32_t device_count = 1;
+  std::uint8_t port_count = 1;
   std::map<std::uint32_t, Qp*> queues;   // By number.
   std::map<std::uint32_t, Mr*> regions;  // By key.
   std::vector<Context*> contexts;
