@@ -199,7 +199,7 @@ class Machine:
                 "-accel", self.accelerator + threads, "-cpu", processor,
                 "-m", str(self.memory_mib), "-smp", str(self.cpus), "-nodefaults", "-nographic",
                 "-no-reboot", "-serial", "stdio", "-nic", "none", "-kernel", str(kernel),
-                "-initrd", str(image), "-append", "console=ttyS0 quiet panic=-1",
+                "-initrd", str(image), "-append", "console=ttyS0 loglevel=1 panic=-1",
                 "-fsdev", "local,id=files,path=/,security_model=none,readonly=on,multidevs=remap",
                 "-device", "virtio-9p-pci,fsdev=files,mount_tag=files",
                 "-fsdev", f"local,id=out,path={share},security_model=none",
