@@ -34,8 +34,10 @@ ibv_device** ibv_get_device_list(int* count) {
   auto** const list = new ibv_device*[state().devices.size() + 1]();
   for (std::uint32_t i = 0; i < state().device_count; ++i) {
     ibv_device& device = state().devices[i];
-    std::snprintf(device.name, sizeof device.name, "fake%u", i);
-    std::snprintf(device.ibdev_path, sizeof device.ibdev_path, "/nowhere/fake%u", i);
+    if (device.name[0] == '\0') {  // Once: others may be reading it.
+      std::snprintf(device.name, sizeof device.name, "fake%u", i);
+      std::snprintf(device.ibdev_path, sizeof device.ibdev_path, "/nowhere/fake%u", i);
+    }
     list[(*count)++] = &device;
   }
   ++state().living;
