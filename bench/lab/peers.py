@@ -1,10 +1,12 @@
 """peers.py - Open MPI and Gloo on the lab's fabric, one rank at a NIC, by the same programs that
 `accl-perf --peers` starts on one machine (bench/peers/protocol.h says what is spoken with them)."""
 
+import contextlib
 import os
 import pathlib
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -38,8 +40,14 @@ class Gone(Exception):
     """A peer died, hung or gives wrong sums."""
 
 
+def processes_here():
+    """Of the lab's PID namespace."""
+    return {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+
+
 class Peer:
-    """A running peer library; `close` ends it."""
+    """A peer library, stopped while it does nothing: its idle ranks and daemons would take their
+    share of the cores. `close` ends it."""
 
     def __init__(self, name, processes_of, count, folder):
         self.name = name
@@ -50,7 +58,9 @@ class Peer:
         self.listener.listen(count)
         self.log = open(folder / "log.txt", "w+")
         self.ranks = {}
+        self.all_processes = set()
         self.version = ""
+        before = processes_here()
         self.processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log,
                                            stderr=self.log, env=environment)
                           for command, environment in processes_of(path, folder)]
@@ -59,6 +69,21 @@ class Peer:
         except BaseException:
             self.close()
             raise
+        self.all_processes = processes_here() - before  # Those that daemons started, too.
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number):
+        for process in self.all_processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    @contextlib.contextmanager
+    def _awake(self):
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
 
     def _accept(self, count):
         deadline = time.monotonic() + START_SECONDS
@@ -98,6 +123,10 @@ class Peer:
     def allreduce(self, size_bytes, iterations, warmup=1):
         """Seconds of each iteration, of the slowest rank."""
         order = ORDER.pack(ALLREDUCE, FLOAT32, SUM, 0, size_bytes // 4, warmup, iterations, 1)
+        with self._awake():
+            return self._slowest(order, size_bytes, iterations)
+
+    def _slowest(self, order, size_bytes, iterations):
         for rank in self.ranks.values():
             rank.sendall(order)
         slowest = [0.0] * iterations
@@ -111,6 +140,7 @@ class Peer:
         return slowest
 
     def close(self):
+        self._signal(signal.SIGCONT)
         for rank in self.ranks.values():
             rank.close()
         self.listener.close()

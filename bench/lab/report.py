@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt  # noqa: E402  (the back end must be chosen firs
 KIB, MIB = 1 << 10, 1 << 20
 STYLE = {"svg.hashsalt": "accl", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
-COLOURS = {"HDRM": "#c0392b", "HDRM, hd only": "#e67e22", "HD near": "#2471a3", "HD far": "#5dade2",
+COLOURS = {"HDRM": "#c0392b", "HD near": "#2471a3", "HD far": "#5dade2",
            "HD shuffled": "#85929e", "ring": "#1e8449", "ring alternating": "#82c99a",
            "tree": "#7d3c98", "Open MPI": "#111111", "Gloo": "#999999"}
 
@@ -63,10 +63,6 @@ class Result:
         wire = self.data["predicted"]["wire_per_payload"]
         return 2 * (n - 1) / n * size * wire * 8e6 / self.data["rate_bits"]
 
-    def predicted(self, case, size):
-        answers = self.data["predicted"]["cases"].get(case)
-        return answers[str(size)] if answers else None
-
 
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -95,23 +91,25 @@ def ratio_table(result):
 
 
 def prediction_table(result):
+    """Of every row, predicted by measured; and the largest size in full."""
     rows = []
-    for case in result.data["predicted"]["cases"]:
-        answer = result.predicted(case, result.sizes[-1])
-        row = [case, f"{answer['flows']:.0f}", answer["slices"]]
+    largest = result.sizes[-1]
+    for case, answers in result.data["predicted"]["cases"].items():
+        row = [case]
         for size in result.sizes:
-            if size < MIB:
-                continue
-            measured, predicted = result.median(case, size), result.predicted(case, size)
-            least, most = predicted["least_us"], predicted["most_us"]
+            answer = answers.get(str(size))
+            row.append(f"{answer['us'] / result.median(case, size):.2f}" if answer else "")
+        answer = answers.get(str(largest))
+        if answer:
+            least, most = answer["least_us"], answer["most_us"]
             draws = f" ({least / 1000:.4g} to {most / 1000:.4g})" if most > least * 1.001 else ""
-            row += [time_text(measured), time_text(predicted["us"]) + draws,
-                    f"{predicted['us'] / measured:.2f}"]
+            row += [f"{answer['flows']:.0f}", answer["slices"],
+                    time_text(result.median(case, largest)), time_text(answer["us"]) + draws]
+        else:
+            row += [""] * 4
         rows.append(row)
-    head = ["", "most messages on a cable", "slices"]
-    for size in result.sizes:
-        if size >= MIB:
-            head += [f"{size_text(size)} measured", "predicted", "ratio"]
+    head = ["predicted by measured", *map(size_text, result.sizes), "most messages on a cable",
+            "slices", f"{size_text(largest)} measured", "predicted"]
     return table(head, rows)
 
 
