@@ -217,7 +217,7 @@ class Experiment:
         times, flows = [], []
         for seed in range(1, DRAWS + 1):
             answer = self.explain(case, size, spec, "--seed", str(seed), "--steps", "free",
-                                  "--slices", str(slices), "--in-flight", str(case.in_flight))
+                                  "--slices", str(slices), "--in-flight", str(case.in_flight), "--posted")
             times.append(1e6 * answer["seconds"])
             flows.append(max(answer["max_flows_per_link"]))
         return {"us": statistics.median(times), "least_us": min(times), "most_us": max(times),

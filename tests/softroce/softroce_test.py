@@ -100,8 +100,11 @@ def packets_of(nic):
     return int(pathlib.Path(f"/sys/class/net/p{nic}/statistics/tx_packets").read_text())
 
 
+NO_FAILOVER = {"ACCL_IB_RESILIENCY_PORT_FAILOVER": "0"}
+
+
 class Job:
-    """Ranks that reduce for ever, each a process of its own."""
+    """Ranks that reduce for ever, with checked sums, each a process of its own."""
 
     def __init__(self, ranks, port, **environment):
         self.folder = pathlib.Path(f"/tmp/job{port}")
@@ -110,17 +113,32 @@ class Job:
         for rank in range(ranks):
             words = [PERF, "allreduce", "--rank", rank, "--world", ranks, "--root",
                      f"127.0.0.1:{port}", "--transport", "verbs", "--algo", "ring", "-b", "64K",
-                     "-e", "64K", "-n", 5, "-N", 0]
+                     "-e", "64K", "-n", 5, "-N", 0, "-c", 1]
             with open(self.folder / f"out{rank}", "w", encoding="utf-8") as out:
                 self.processes.append(subprocess.Popen(
                     [str(word) for word in words], stdin=subprocess.DEVNULL, stdout=out,
                     stderr=subprocess.PIPE, text=True,
                     env={**os.environ, **QUICK_TO_GIVE_UP, **environment}))
+        self.await_rows(1)
+
+    def await_rows(self, more):
+        """So many more rows than there are now, in time and without wrong sums."""
+        out = self.folder / "out0"
+        rows = lambda: re.findall(r"^ +65536 .*$", out.read_text(), re.M)  # noqa: E731
+        wanted = len(rows()) + more
         deadline = time.monotonic() + 60
-        while not re.search(r"^ +65536 ", (self.folder / "out0").read_text(), re.M):
+        while len(rows()) < wanted:
             assert time.monotonic() < deadline, "no row in time"
             assert all(one.poll() is None for one in self.processes), self.endings()
             time.sleep(0.1)
+        wrong = [row.split()[column] for row in rows() for column in (8, 12)]
+        assert set(wrong) <= {"0", "N/A"}, wrong
+
+    def stop(self):
+        """Ends a job that works; gives what its ranks said on the way."""
+        for process in self.processes:
+            process.terminate()
+        return "".join(process.communicate(timeout=60)[1] for process in self.processes)
 
     def endings(self):
         """What each rank says in the end; and how long all took."""
@@ -144,7 +162,7 @@ def a_killed_rank_is_named_by_all():
 
 
 def a_link_that_goes_down_is_named_with_both_ends():
-    job = Job(3, 7200)
+    job = Job(3, 7200, **NO_FAILOVER)
     run("ip", "link", "set", "q1", "down")
     said, seconds = job.endings()
     run("ip", "link", "set", "q1", "up")
@@ -155,13 +173,26 @@ def a_link_that_goes_down_is_named_with_both_ends():
 
 
 def a_nic_that_is_removed_is_an_error_in_time():
-    job = Job(3, 7300)
+    job = Job(3, 7300, **NO_FAILOVER)
     # The kernel ends it when nobody uses the device over it any more.
     removal = subprocess.Popen(["ip", "link", "del", "p2"], stderr=subprocess.DEVNULL)
     said, seconds = job.endings()
     removal.wait(60)
     assert len(set(said)) == 1 and "rank 2" in said[0], said
     assert seconds < 3 * TIMEOUT_SECONDS, seconds
+
+
+def a_dead_link_and_a_nic_that_is_removed_are_replaced_by_others():
+    job = Job(3, 7500)
+    run("ip", "link", "set", "q1", "down")
+    job.await_rows(3)
+    removal = subprocess.Popen(["ip", "link", "del", "p0"], stderr=subprocess.DEVNULL)
+    job.await_rows(3)
+    said = job.stop()
+    removal.wait(60)
+    run("ip", "link", "set", "q1", "up")
+    moved = re.findall(r"connection to rank \d goes on over (rxe\d) ", said)
+    assert "rxe1" not in moved[-2:] and len(moved) >= 4, said
 
 
 def a_network_without_rdma_is_an_error_that_says_what_there_is():
@@ -261,7 +292,8 @@ PARTS = {"bridge": (the_transport_does_what_all_transports_must,
                     ranks_take_the_nics_in_turn, a_killed_rank_is_named_by_all,
                     a_link_that_goes_down_is_named_with_both_ends,
                     a_network_without_rdma_is_an_error_that_says_what_there_is,
-                    a_nic_that_is_removed_is_an_error_in_time),
+                    a_nic_that_is_removed_is_an_error_in_time,
+                    a_dead_link_and_a_nic_that_is_removed_are_replaced_by_others),
          "bigraph": (hdrm_over_a_bigraph_shares_no_cable,),
          "leafspine": (a_spine_that_dies_in_mid_run_is_survived,)}
 

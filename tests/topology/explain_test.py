@@ -365,8 +365,8 @@ def slices_fill_each_others_waits(bench):
                              "--steps", "free", *words)["seconds"]
     assert ways["behind"] > ways["whole"] * 1.01, ways
     assert ways["together"] < ways["whole"], ways
-    for words in (("--slices", 4), ("--in-flight", 2), ("--steps", "free", "--slices", 0),
-                  ("--steps", "free", "--slices", 5000)):
+    for words in (("--slices", 4), ("--in-flight", 2), ("--posted",),
+                  ("--steps", "free", "--slices", 0), ("--steps", "free", "--slices", 5000)):
         done = bench.run("explain", spec, "--order", "hdrm", *words)
         names_it = "--slices" in done.stderr or "--in-flight" in done.stderr
         assert done.returncode == 2 and names_it, (words, done)

@@ -90,6 +90,17 @@ TEST(Pace, WhoStartsSoonerMayCostTheOthersMore) {
   EXPECT_NEAR(times.paced, 2 + 9, 1e-9);
 }
 
+// 0->4 has half of the cable between the switches until 4. Whoever does not wait for that sends
+// 0->2 with the other half of its own cable, and is done at 4, too.
+TEST(Pace, WhatIsPostedKeepsNobody) {
+  const std::vector<Round> rounds{{.messages = {message(0, 4, 2), message(1, 5, 2)}},
+                                  {.messages = {message(0, 2, 2)}},
+                                  {.messages = {message(2, 3, 1)}}};
+  const Fabric fabric = without_latency();
+  EXPECT_NEAR(times_of(fabric, rounds).paced, 4 + 2 + 1, 1e-9);
+  EXPECT_NEAR(times_of(fabric, rounds, {}, {.awaits_sends = false}).paced, 4 + 1, 1e-9);
+}
+
 TEST(Pace, EveryMessageStartsOnceAndPassesItsHops) {
   const Fabric fabric = two_switches("latency: {start_us: 1000000, hop_us: 100000}\n");
   // 0->1 crosses two cables, 0->4 three.

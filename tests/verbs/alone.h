@@ -18,17 +18,18 @@ class AloneChannel {
 
   explicit AloneChannel(const std::string& library) : api_(verbs::Api::load(library)) {
     auto [here, there] = connected_pair();
-    for (auto* rails : {&rails_[0], &rails_[1]}) {
-      rails->push_back(std::make_unique<verbs::Rail>(
-          std::move(verbs::open_ports(api_, verbs::Settings{}).front())));
+    for (auto& rails : rails_) {
+      rails =
+          std::make_unique<verbs::Rails>(api_, verbs::Settings{}, 0, false, [](verbs::Rail&) {});
     }
-    channels_[0] = std::make_unique<verbs::Channel>(rails_[0], geometry, Rank{1}, std::move(here));
-    channels_[1] = std::make_unique<verbs::Channel>(rails_[1], geometry, Rank{0}, std::move(there));
+    channels_[0] = std::make_unique<verbs::Channel>(*rails_[0], geometry, Rank{1}, std::move(here));
+    channels_[1] =
+        std::make_unique<verbs::Channel>(*rails_[1], geometry, Rank{0}, std::move(there));
     while (!channels_[0]->is_joined() || !channels_[1]->is_joined()) {
       for (auto& channel : channels_) channel->step_join();
       if (channels_[0]->refusal()) throw Error(*channels_[0]->refusal());
     }
-    NullDevice::take_over(*rails_[0].front()->port().context());
+    NullDevice::take_over(*(*rails_[0])[0].port().context());
   }
 
   verbs::Channel& channel() { return *channels_[0]; }
@@ -56,7 +57,7 @@ class AloneChannel {
     std::uint32_t offset = 0, until = 0;
   };
   const verbs::Api api_;
-  std::array<std::vector<std::unique_ptr<verbs::Rail>>, 2> rails_;
+  std::array<std::unique_ptr<verbs::Rails>, 2> rails_;
   std::array<std::unique_ptr<verbs::Channel>, 2> channels_;
   std::array<Place, geometry.lanes> places_{};
 };

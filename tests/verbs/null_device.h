@@ -61,7 +61,7 @@ class NullDevice {
 
   static int poll_cq(ibv_cq*, int most, ibv_wc* done) {
     int count = 0;
-    for (std::uint16_t i = 0; i < state().lanes.size() && count + 2 <= most; ++i) {
+    for (std::uint8_t i = 0; i < state().lanes.size() && count + 2 <= most; ++i) {
       Lane& lane = state().lanes[i];
       if (lane.has_signalled) {
         lane.has_signalled = false;

@@ -3,18 +3,15 @@
 #include "transport/verbs/verbs.h"
 
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <map>
 
 #include "accl/base/error.h"
-#include "tests/transport/ring.h"
-#include "tests/transport/world.h"
-#include "tests/verbs/fake/fake_verbs.h"
+#include "tests/verbs/over_fake.h"
 #include "transport/verbs/port.h"
 #include "transport/verbs/queue.h"
 
@@ -24,18 +21,7 @@ namespace {
 using verbs::GidEntry;
 using verbs::Settings;
 
-constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
-
 // --- Settings ------------------------------------------------------------------------------------
-
-using Environment = std::map<std::string, std::string>;
-
-Settings settings_of(const Environment& environment) {
-  return verbs::read_settings([&](const char* name) {
-    const auto found = environment.find(name);
-    return found == environment.end() ? nullptr : found->second.c_str();
-  });
-}
 
 TEST(VerbsSettings, OurNamesWinOverNccls) {
   const Settings settings =
@@ -141,139 +127,6 @@ TEST(Verbs, WhereItIsMissingOneSentenceSaysWhatToDo) {
 
 // --- Over the fake -------------------------------------------------------------------------------
 
-// Its controls.
-struct Fake {
-  decltype(&fake_verbs_living) living;
-  decltype(&fake_verbs_violation) violation;
-  decltype(&fake_verbs_reset) reset;
-  decltype(&fake_verbs_set_devices) set_devices;
-  decltype(&fake_verbs_set_ports) set_ports;
-  decltype(&fake_verbs_fail_call) fail_call;
-  decltype(&fake_verbs_calls) calls;
-  decltype(&fake_verbs_break_request) break_request;
-  decltype(&fake_verbs_raise) raise;
-  decltype(&fake_verbs_counts) counts;
-  decltype(&fake_verbs_labels) labels;
-};
-
-class VerbsFake : public testing::Test {
- protected:
-  static std::string library() {
-    const char* const path = std::getenv("ACCL_FAKE_VERBS");
-    return path != nullptr ? path : "";
-  }
-
-  void SetUp() override {
-    void* const handle = ::dlopen(library().c_str(), RTLD_NOW | RTLD_LOCAL);
-    ASSERT_NE(handle, nullptr) << "set ACCL_FAKE_VERBS to the built fake_verbs";
-    const auto find = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(handle, name));
-      ASSERT_NE(function, nullptr) << name;
-    };
-    find(fake_.living, "fake_verbs_living");
-    find(fake_.violation, "fake_verbs_violation");
-    find(fake_.reset, "fake_verbs_reset");
-    find(fake_.set_devices, "fake_verbs_set_devices");
-    find(fake_.set_ports, "fake_verbs_set_ports");
-    find(fake_.fail_call, "fake_verbs_fail_call");
-    find(fake_.calls, "fake_verbs_calls");
-    find(fake_.break_request, "fake_verbs_break_request");
-    find(fake_.raise, "fake_verbs_raise");
-    find(fake_.counts, "fake_verbs_counts");
-    find(fake_.labels, "fake_verbs_labels");
-    fake_.reset();
-  }
-
-  void TearDown() override {
-    EXPECT_STREQ(fake_.violation(), "");
-    EXPECT_EQ(fake_.living(), 0U) << "objects of libibverbs that nobody ended";
-  }
-
-  static std::unique_ptr<Transport> make(const Environment& environment = {}, bool uses_all = false,
-                                         std::uint32_t turn = 0) {
-    return make_verbs_transport(geometry, {.shared_object = library(),
-                                           .settings = settings_of(environment),
-                                           .turn = turn,
-                                           .uses_all = uses_all});
-  }
-
-  // In one thread, so that whatever either throws comes out here.
-  static std::pair<Joined, Joined> join(std::unique_ptr<Transport> first,
-                                        std::unique_ptr<Transport> second) {
-    std::pair<Joined, Joined> joined;
-    auto [here, there] = connected_pair();
-    joined.first.transport = std::move(first);
-    joined.second.transport = std::move(second);
-    joined.first.endpoint = joined.first.transport->open(Rank(1), std::move(here));
-    joined.second.endpoint = joined.second.transport->open(Rank(0), std::move(there));
-    bool is_here = false, is_there = false;
-    for (const Deadline deadline(patience); !(is_here && is_there) && !deadline.passed();) {
-      is_here = is_here || finishes(*joined.first.endpoint);
-      is_there = is_there || finishes(*joined.second.endpoint);
-    }
-    EXPECT_TRUE(is_here && is_there);
-    return joined;
-  }
-
-  static bool finishes(Endpoint& endpoint) {
-    try {
-      endpoint.finish(Deadline(Milliseconds(0)));
-      return true;
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::timeout) throw;
-      return false;
-    }
-  }
-
-  // Messages, sleeps and releases, until all is done or a connection broke, whose words these are.
-  static std::string carry(const Joined& here, const Joined& there) {
-    Ring ring(geometry.ring_bytes);
-    static_cast<void>(fill(*here.endpoint, ring, 3000));
-    for (const Joined* one : {&here, &there}) {
-      static_cast<void>(one->transport->arm());
-      one->transport->disarm();
-    }
-    const Deadline longest_end(Milliseconds(300));
-    bool is_done = false;
-    const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };
-    while (words().empty() && !(is_done && longest_end.passed())) {
-      here.transport->poll();
-      there.transport->poll();
-      there.endpoint->release(0, there.endpoint->counters(0).arrived->load());
-      is_done = reached(here.endpoint->counters(0).released, ring.position());
-    }
-    return words();
-  }
-
-  static void poll_until_arrived(const Joined& one, std::uint32_t position) {
-    for (const Deadline deadline(patience); !deadline.passed();) {
-      one.transport->poll();
-      if (reached(one.endpoint->counters(0).arrived, position)) return;
-    }
-    ADD_FAILURE() << "not all arrived";
-  }
-
-  // Puts, until it is refused, messages of so many bytes; gives how many.
-  static std::uint32_t fill(Endpoint& endpoint, Ring& ring, std::uint32_t bytes) {
-    const std::vector<std::byte> payload(bytes, std::byte{1});
-    const std::span<const std::byte> piece(payload);
-    std::uint32_t count = 0;
-    for (;; ++count) {
-      const Place place = ring.next(bytes);
-      if (place.until > ring.units()) return count;
-      const Parcel parcel{.head = {.tag = count, .bytes = bytes},
-                          .offset = place.offset,
-                          .until = place.until,
-                          .pieces = {&piece, 1}};
-      if (!endpoint.put(0, parcel)) return count;
-      ring.take(bytes);
-    }
-  }
-
-  Fake fake_{};
-};
-
 TEST_F(VerbsFake, TinyMessagesGoAlongWithTheRequestAndAreSeldomSignalled) {
   auto [here, there] = join(make(), make());
   Ring ring(geometry.ring_bytes);
@@ -336,7 +189,7 @@ TEST_F(VerbsFake, WhicheverCallFailsNothingHangsAndNothingLeaks) {
     fake_.reset();
     fake_.fail_call(k, ENOMEM);
     try {
-      auto [here, there] = join(make(), make());
+      auto [here, there] = join(make(no_failover), make(no_failover));
       const std::string text = carry(here, there);
       is_last = fake_.calls() < k;
       ++(text.empty() ? went_on : broke);
@@ -354,9 +207,9 @@ TEST_F(VerbsFake, WhicheverCallFailsNothingHangsAndNothingLeaks) {
 }
 
 TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
-  auto [here, there] = join(make(), make({}, false, 0));
+  auto [here, there] = join(make(no_failover), make(no_failover));
   Ring ring(geometry.ring_bytes);
-  fake_.break_request(3, IBV_WC_RETRY_EXC_ERR);
+  fake_.break_request(3, IBV_WC_RETRY_EXC_ERR, 0);
   static_cast<void>(fill(*here.endpoint, ring, 8));
   for (const Deadline deadline(patience); !here.endpoint->broken() && !deadline.passed();) {
     here.transport->poll();
@@ -371,7 +224,7 @@ TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
 }
 
 TEST_F(VerbsFake, ADeviceThatDiesEndsItsConnections) {
-  auto [here, there] = join(make(), make());
+  auto [here, there] = join(make(no_failover), make(no_failover));
   fake_.raise(IBV_EVENT_PORT_ERR);             // A flap: the queues ride it out.
   for (const Joined* one : {&here, &there}) {  // Whoever slept looks at its device.
     static_cast<void>(one->transport->arm());

@@ -64,7 +64,7 @@ class Pace {
     }
   };
 
-  void expect(std::uint32_t round, Position position);
+  void expect(std::uint32_t round, Position position, bool awaits);
   Walker& walker(Position position, std::uint32_t slice) {
     return walkers_[slice * traffic_.positions + index(position)];
   }
@@ -113,8 +113,8 @@ Pace::Pace(const Fabric& fabric, const Traffic& traffic, std::span<const RoutedR
   }
   for (std::uint32_t round = 0; round < stage_of_.size(); ++round) {
     for (const Message& message : traffic.rounds[stage_of_[round]].messages) {
-      expect(round, message.from);
-      expect(round, message.to);
+      expect(round, message.from, slicing.awaits_sends);
+      expect(round, message.to, true);
     }
   }
   const std::vector<Walker> one = walkers_;
@@ -123,10 +123,10 @@ Pace::Pace(const Fabric& fabric, const Traffic& traffic, std::span<const RoutedR
   }
 }
 
-void Pace::expect(std::uint32_t round, Position position) {
+void Pace::expect(std::uint32_t round, Position position, bool awaits) {
   std::vector<Part>& parts = walkers_[index(position)].parts;
   if (parts.empty() || parts.back().round != round) parts.push_back({.round = round, .waiting = 0});
-  ++parts.back().waiting;
+  if (awaits) ++parts.back().waiting;
 }
 
 void Pace::begin(Position position, std::uint32_t slice) {
@@ -185,7 +185,7 @@ void Pace::handle(const Event& event) {
     const Transit transit = transits_[event.id];  // Others may come while we look.
     last_arrival_ = now_;
     if (--transits_[event.id].flows > 0) return;
-    arrive(transit.from, transit);
+    if (slicing_.awaits_sends) arrive(transit.from, transit);
     return arrive(transit.to, transit);
   }
   Flight& flight = flights_[event.id];

@@ -25,6 +25,9 @@ constexpr std::uint64_t max_paced_messages = 1 << 20;
 struct Slicing {
   std::uint32_t slices = 1;     // At least 1, equal shares of every message.
   std::uint32_t in_flight = 1;  // At least 1.
+  // What a position sent keeps it from its next round until it has arrived; else only what it
+  // receives does, as where the library or the kernel holds a copy of what is on its way.
+  bool awaits_sends = true;
 };
 
 // Seconds from the first start to the last arrival. `rounds`: those of the traffic, routed. With

@@ -266,11 +266,11 @@ int run(Options options) {
   options.study.bytes = vector_bytes(options.bytes);
   if (options.steps == "free") options.study.steps = Steps::free;
   const Slicing& slicing = options.study.slicing;
-  const bool is_sliced = slicing.slices > 1 || slicing.in_flight > 1;
-  if (is_sliced && options.steps != "free") {
+  const bool is_own = slicing.slices > 1 || slicing.in_flight > 1 || !slicing.awaits_sends;
+  if (is_own && options.steps != "free") {
     fail(ErrorKind::invalid_argument,
-         "--slices and --in-flight: steps that begin together for all ranks have none; add --steps "
-         "free");
+         "--slices, --in-flight and --posted: steps that begin together for all ranks have none; "
+         "add --steps free");
   }
   const Cluster cluster = load_cluster(options.cluster);
   SeenPaths seen;
@@ -319,6 +319,9 @@ Command explain_command(CLI::App& app) {
       ->add_option("--in-flight", options->study.slicing.in_flight,
                    "With --steps free: slices that a rank works on at a time (1)")
       ->check(CLI::Range(1, most_slices));
+  command->add_flag(
+      "!--posted", options->study.slicing.awaits_sends,
+      "With --steps free: a rank waits for what it receives, not for what it sent to arrive");
   command->add_option(
       "--paths", options->paths,
       "Paths that were seen, instead of those we expect: NIC NIC SWITCH..., a line");

@@ -39,12 +39,11 @@ std::byte* Channel::outbox(std::uint32_t lane) {
 // The peer posts a receive again before it releases what used it, so it always has one for us.
 bool Channel::has_window(Lane& lane) {
   const std::uint32_t released = lane.released.load(std::memory_order_relaxed);
-  const std::uint32_t size = lane.window.size();
   while (lane.window_first != lane.window_next &&
-         !is_ahead(lane.window[lane.window_first % size], released)) {
+         !is_ahead(lane.at(lane.window_first).until, released)) {
     ++lane.window_first;
   }
-  return lane.window_next - lane.window_first < size;
+  return lane.window_next - lane.window_first < message_window;
 }
 
 // Gives how many bytes the write has.
@@ -63,6 +62,21 @@ std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   return bytes;
 }
 
+int Channel::post(Lane& lane, const Queue::Word* word, const Sent& message) {
+  const auto number = static_cast<std::uint32_t>(&lane - lanes_.data());
+  ibv_sge from{.addr = reinterpret_cast<std::uint64_t>(outbox(number) + message.offset),
+               .length = message.bytes,
+               .lkey = lane.memory_key};
+  const bool is_inline = message.bytes <= lane.queue->longest_inline();
+  const Queue::Write write{.to = lane.peer_inbox + message.offset,
+                           .key = lane.peer_key,
+                           .immediate = message.until,
+                           .from = {&from, 1},
+                           .is_inline = is_inline,
+                           .is_signalled = !is_inline};
+  return lane.queue->post(word, &write);
+}
+
 bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   ACCL_ASSERT(lane < lanes_.size() && parcel.pieces.size() <= max_pieces, lane,
               parcel.pieces.size());
@@ -70,25 +84,18 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   if (stage_ != Stage::joined || broken_ || ending_since_) return false;
   const Queue::Word word{.immediate = to.freed};
   const bool has_word = to.told != to.freed;
-  if (!to.queue->has_room(has_word ? 2 : 1) || !has_window(to)) return false;
-  const std::uint32_t bytes = pack(lane, parcel);
-  ibv_sge from{.addr = reinterpret_cast<std::uint64_t>(outbox(lane) + parcel.offset),
-               .length = bytes,
-               .lkey = to.memory_key};
-  const Queue::Write write{.to = to.peer_inbox + parcel.offset,
-                           .key = to.peer_key,
-                           .immediate = parcel.until,
-                           .from = {&from, 1},
-                           .is_inline = bytes <= to.queue->longest_inline(),
-                           .is_signalled = bytes > to.queue->longest_inline()};
-  const int error = to.queue->post(has_word ? &word : nullptr, &write);
+  if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
+  if (!has_window(to)) return false;
+  const Sent message{.until = parcel.until, .offset = parcel.offset, .bytes = pack(lane, parcel)};
+  const int error = post(to, has_word ? &word : nullptr, message);
   if (error != 0) {
     note_post(lane, error);
     return false;
   }
   to.told = word.immediate;
   dirty_ &= ~(std::uint64_t{1} << lane);
-  to.window[to.window_next++ % to.window.size()] = parcel.until;
+  to.at(to.window_next) = message;
+  to.window_again = ++to.window_next;
   to.put_until = parcel.until;
   to.sent.store(parcel.until, std::memory_order_release);  // It was copied.
   return true;
@@ -96,7 +103,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
 
 void Channel::note_post(std::uint32_t lane, int error) {
   if (error == 0) return;
-  begin_end(fmt::format("{} takes no requests: {}", rail_of(lane).port().text(),
+  lose_path(fmt::format("{} takes no requests: {}", port_of(lane).text(),
                         std::generic_category().message(error)));
 }
 
@@ -126,7 +133,11 @@ void Channel::tell_release(std::uint32_t number, bool is_signalled) {
 
 bool Channel::poll() {
   bool moved = false;
-  for (Completions& completions : completions_) moved = poll(completions) || moved;
+  for (const auto& footing : footings_) {
+    if (footing && footing->lanes > 0) moved = poll(footing->completions) || moved;
+  }
+  if (restart_ && !broken_) step_restart(moved);
+  if (is_behind_) post_again();
   if (dirty_ != 0) tell_releases();
   if (ending_since_ && !broken_) conclude();
   return moved;
@@ -141,7 +152,7 @@ bool Channel::poll(Completions& completions) {
     for (int k = 0; k < count; ++k) take(done[static_cast<std::size_t>(k)]);
     moved = moved || count > 0;
   }
-  if (count < 0) begin_end("its completion queue is broken");
+  if (count < 0) lose_path("its completion queue is broken");
   return moved;
 }
 
@@ -160,28 +171,39 @@ void Channel::take_word(Lane& lane, std::uint32_t position) {
   lane.released.store(position, std::memory_order_release);
 }
 
-void Channel::arm() {
+bool Channel::arm() {
   if (dirty_ != 0) tell_releases();
-  for (Completions& completions : completions_) {
-    if (completions.is_armed) continue;
+  for (const auto& footing : footings_) {
+    if (!footing || footing->lanes == 0 || footing->completions.is_armed) continue;
+    Completions& completions = footing->completions;
     completions.is_armed = ::ibv_req_notify_cq(completions.queue.get(), 0) == 0;
-    if (!completions.is_armed) begin_end("its completion queue cannot wake us");
+    if (!completions.is_armed) lose_path("its completion queue cannot wake us");
   }
+  return !is_ending() && !(restart_ && restart_->is_busy());  // Time alone moves these on.
 }
 
 void Channel::take(const ibv_wc& done) {
   const Ticket ticket = Ticket::unpack(done.wr_id);
   ACCL_ASSERT(ticket.lane < lanes_.size(), ticket.lane);
   Lane& lane = lanes_[ticket.lane];
+  if (ticket.generation != lane.generation) return;  // Of a queue that was replaced.
+  if (ticket.is_last) {
+    (ticket.is_receive ? lane.has_last_receive : lane.has_last_send) = true;
+    return;
+  }
   if (done.status != IBV_WC_SUCCESS) return fail_request(ticket, done);
-  if (!ticket.is_receive) return lane.queue->retire(ticket.number);
+  has_moved_ = true;
+  if (!ticket.is_receive) {
+    if (lane.queue) lane.queue->retire(ticket.number);
+    return;
+  }
   const std::uint32_t value = ntohl(done.imm_data);
   if (done.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
     take_message(lane, value);
   } else {
     take_word(lane, value);
   }
-  note_post(ticket.lane, lane.queue->took_receive());
+  if (!restart_) note_post(ticket.lane, lane.queue->took_receive());
 }
 
 }  // namespace accl::verbs

@@ -5,6 +5,10 @@
 // value is the position behind it. Messages of a lane cannot overtake each other, so that position
 // is all that the receiver must know. What is put from unregistered memory is copied to the same
 // place in our copy of the ring, which is free exactly as long as the peer's.
+//
+// When a queue breaks, the peers replace all queues of the channel, on other ports where theirs do
+// not work any more: each stops its own, so that nothing can arrive late, tells the other the last
+// message that did arrive, and sends again from its copies what did not (restarting.cc).
 #pragma once
 
 #include <array>
@@ -12,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,10 +32,9 @@ namespace accl::verbs {
 
 class Channel {
  public:
-  // Greets the peer over the meeting socket. Lane i is on rail i modulo their number; they outlive
-  // the channel. Throws Error (system) where a device has no more queues or memory.
-  Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-          Fd meeting);
+  // Greets the peer over the meeting socket. The lanes take the rails in turn, which outlive the
+  // channel. Throws Error (system) where a device has no more queues or memory, or none works.
+  Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel() = default;
@@ -39,11 +43,11 @@ class Channel {
 
   // Goes on as far as it can without waiting.
   void step_join();
-  bool is_joined() const { return stage_ == Stage::joined; }
+  bool is_joined() const { return stage_ == Stage::joined || stage_ == Stage::restarting; }
   // Why it never will be.
   const std::optional<Error>& refusal() const { return refusal_; }
-  // "mlx5_0 port 1, GID 3 (10.0.0.1) to 10.0.0.2": of the first lane.
-  const std::string& path() const { return path_; }
+  // "mlx5_0 port 1, GID 3 (10.0.0.1) to 10.0.0.2": of the first lane. Any thread may ask.
+  std::string path() const;
 
   // --- Carrying: see Endpoint ------------------------------------------------------------------
 
@@ -54,15 +58,15 @@ class Channel {
 
   // Takes completions, and tells releases. True where anything came.
   bool poll();
-  // The device wakes us for what comes from here on.
-  void arm();
+  // The device wakes us for what comes from here on. False: it cannot, and poll() must go on.
+  bool arm();
 
   // --- The end ---------------------------------------------------------------------------------
 
   int meeting() const { return talk_.file(); }
   void close_meeting() { talk_.close(); }
   void read_meeting();
-  void lose_rail(const Rail& rail, const std::string& why);
+  void lose_rail(std::uint32_t rail, const std::string& why);
   bool is_ending() const { return ending_since_.has_value() && !broken_; }
   bool broken() const { return broken_; }
   const std::string& failure() const { return failure_; }
@@ -71,7 +75,13 @@ class Channel {
   void leave(const Deadline& deadline);
 
  private:
-  enum class Stage : std::uint8_t { greeting, connecting, joined, left };
+  enum class Stage : std::uint8_t { greeting, connecting, joined, restarting, left };
+
+  // A message that the peer has not released.
+  struct Sent {
+    std::uint32_t until = 0;
+    std::uint32_t offset = 0, bytes = 0;  // In the ring, with its head.
+  };
 
   struct alignas(64) Lane {
     std::atomic<std::uint32_t> arrived{0}, released{0}, sent{0};
@@ -82,26 +92,59 @@ class Channel {
     std::uint32_t memory_key = 0;  // Of `memory_`, on this lane's rail.
     std::size_t ring_at = 0;       // Of our inbox, in `memory_`; the copy is behind all of those.
     std::optional<Queue> queue;
-    // Positions behind messages the peer has not released: as many as it has receives for.
-    std::array<std::uint32_t, message_window> window{};
+    std::uint32_t rail = 0;
+    std::uint8_t generation = 0;                           // Of the queue.
+    bool has_last_send = false, has_last_receive = false;  // Of a queue that was stopped.
+    // Messages the peer has not released: as many as it has receives for.
+    std::array<Sent, message_window> window{};
     std::uint32_t window_first = 0, window_next = 0;  // They run on, and are masked on use.
+    std::uint32_t window_again = 0;                   // From here on they must be posted again.
+
+    Sent& at(std::uint32_t index) { return window[index % message_window]; }
   };
 
-  const Rail& rail_of(std::uint32_t lane) const { return *rails_[lane % rails_.size()]; }
+  // What the channel has on a rail.
+  struct Footing {
+    Completions completions;
+    Owned<ibv_mr> region{nullptr, nullptr};  // Of memory_.
+    std::uint32_t lanes = 0;                 // That are on it.
+  };
+
+  struct Restart {
+    enum class Phase : std::uint8_t { draining, waiting, connected };
+    std::string reason;
+    Phase phase = Phase::draining;
+    Clock::time_point quiet_since{};
+    std::optional<Note> theirs{};
+    bool is_peer_ready = false;
+
+    // It goes on by itself, not only when the peer says something.
+    bool is_busy() const {
+      return phase == Phase::draining || (phase == Phase::waiting && theirs.has_value());
+    }
+  };
+
+  const Port& port_of(std::uint32_t lane) const { return rails_[lanes_[lane].rail].port(); }
   std::byte* outbox(std::uint32_t lane);
 
+  void stand_on(std::uint32_t lane, std::uint32_t rail);
+  LaneAddress address_of(std::uint32_t lane) const;
+  void note_path(const LaneAddress& theirs);
   void refuse(ErrorKind kind, const std::string& text);
   void say_opening();
   bool take_opening();
-  bool connect_lanes(const Opening& theirs);
+  bool connect_lanes(std::span<const LaneAddress> theirs);
   void take_ready();
-  void take_farewell();
+  Note note_of(NoteKind kind) const;
+  void take_note(const Note& note);
+  void take_farewell(const Note& note);
   std::uint32_t flow_label(std::uint32_t lane) const;
 
   bool has_window(Lane& lane);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
+  int post(Lane& lane, const Queue::Word* word, const Sent& message);
   void fail_request(const Ticket& ticket, const ibv_wc& done);
   void take_message(Lane& lane, std::uint32_t until);
   void take_word(Lane& lane, std::uint32_t position);
@@ -109,17 +152,26 @@ class Channel {
   void tell_releases();
   void tell_release(std::uint32_t lane, bool is_signalled);
 
+  // A path or a port fails us: the queues are replaced, or the channel ends.
+  void lose_path(const std::string& reason);
+  void restart(std::string reason, std::uint32_t epoch);
+  void step_restart(bool has_polled_some);
+  bool is_drained() const;
+  void renew();
+  void resume();
+  void post_again();
   void begin_end(std::string reason);
   void conclude();
-  bool has_all_of(const Farewell& farewell) const;
+  bool has_all_of(const Note& farewell) const;
   bool is_all_acknowledged() const;
   std::uint64_t ask_for_answers(std::uint64_t lanes);
   void settle(const Deadline& deadline);
 
-  const std::span<const std::unique_ptr<Rail>> rails_;
+  Rails& rails_;
   const Geometry geometry_;
   const Rank peer_;
   Talk talk_;
+  mutable std::mutex path_mutex_;
   std::string path_;
 
   Stage stage_ = Stage::greeting;
@@ -127,16 +179,21 @@ class Channel {
   std::uint32_t connected_ = 0;  // Lanes.
   int tries_ = 0;                // Of the next lane.
 
-  LazyMemory memory_;                     // All inboxes, then all copies of the peer's.
-  std::vector<Owned<ibv_mr>> regions_;    // Of memory_, by rail.
-  std::vector<Completions> completions_;  // By rail; before the queues, which use them.
+  LazyMemory memory_;                               // All inboxes, then all copies of the peer's.
+  std::vector<std::unique_ptr<Footing>> footings_;  // By rail; before the queues, which use them.
   std::unique_ptr<Lane[]> lane_states_;
   std::span<Lane> lanes_;
   std::uint64_t dirty_ = 0;  // Lanes whose `freed` the peer was not told.
 
+  std::uint32_t epoch_ = 0;
+  std::optional<Restart> restart_;
+  int restarts_in_vain_ = 0;
+  bool has_moved_ = false;  // Anything, since it was joined or restarted.
+  bool is_behind_ = false;  // Messages are left to be posted again.
+
   std::optional<Clock::time_point> ending_since_;
   std::string reason_;
-  std::optional<Farewell> farewell_;
+  std::optional<Note> farewell_;
   bool broken_ = false;
   std::string failure_;
 };

@@ -39,11 +39,21 @@ const char* hint_for(ibv_wc_status status) {
   }
 }
 
+// What another path or port may cure.
+bool is_of_the_path(ibv_wc_status status) {
+  return status == IBV_WC_RETRY_EXC_ERR || status == IBV_WC_WR_FLUSH_ERR ||
+         status == IBV_WC_LOC_QP_OP_ERR || status == IBV_WC_FATAL_ERR ||
+         status == IBV_WC_GENERAL_ERR || status == IBV_WC_RESP_TIMEOUT_ERR;
+}
+
 }  // namespace
 
 // Only the first reason counts; what is flushed afterwards says nothing.
 void Channel::begin_end(std::string reason) {
   if (ending_since_) return;
+  if (restart_ && !restart_->reason.empty()) {
+    reason = fmt::format("{}; and then: {}", restart_->reason, reason);
+  }
   if (stage_ == Stage::greeting || stage_ == Stage::connecting) {
     refuse(ErrorKind::system, fmt::format("verbs: cannot join rank {}: {}", index(peer_), reason));
   }
@@ -52,35 +62,61 @@ void Channel::begin_end(std::string reason) {
 }
 
 void Channel::fail_request(const Ticket& ticket, const ibv_wc& done) {
-  if (ending_since_) return;
-  const Port& port = rail_of(ticket.lane).port();
-  begin_end(fmt::format("{} (status {}, vendor {:#x}) on {}, lane {}; {}",
-                        port.api().wc_status_str(done.status), static_cast<int>(done.status),
-                        done.vendor_err, path_, ticket.lane, hint_for(done.status)));
+  if (ending_since_ || (restart_ && restart_->phase == Restart::Phase::draining)) return;
+  const std::string reason = fmt::format("{} (status {}, vendor {:#x}) on {}, lane {}; {}",
+                                         port_of(ticket.lane).api().wc_status_str(done.status),
+                                         static_cast<int>(done.status), done.vendor_err, path_,
+                                         ticket.lane, hint_for(done.status));
+  if (is_of_the_path(done.status)) return lose_path(reason);
+  begin_end(reason);
 }
 
-void Channel::lose_rail(const Rail& rail, const std::string& why) {
-  const bool uses_it =
-      std::ranges::any_of(rails_.first(std::min(rails_.size(), lanes_.size())),
-                          [&](const std::unique_ptr<Rail>& one) { return one.get() == &rail; });
-  if (uses_it) begin_end(fmt::format("{}: {}", rail.port().text(), why));
+void Channel::lose_rail(std::uint32_t rail, const std::string& why) {
+  const bool uses_it = rail < footings_.size() && footings_[rail] && footings_[rail]->lanes > 0;
+  if (uses_it) lose_path(fmt::format("{}: {}", rails_[rail].port().text(), why));
 }
 
 void Channel::read_meeting() {
-  if (stage_ != Stage::joined) return;
-  if (talk_.listen() && !farewell_) take_farewell();
+  if (!is_joined()) return;
+  while (!farewell_ && talk_.listen()) {
+    Note note;
+    std::memcpy(&note, talk_.words().data(), sizeof note);
+    talk_.await(sizeof note);
+    take_note(note);
+  }
   if (talk_.end()) begin_end(*talk_.end());
 }
 
-void Channel::take_farewell() {
-  farewell_.emplace();
-  std::memcpy(&*farewell_, talk_.words().data(), sizeof(Farewell));
-  begin_end(left);
-  if (farewell_->magic != greeting_magic) return farewell_.reset();
-  for (std::size_t i = 0; i < lanes_.size(); ++i) take_word(lanes_[i], farewell_->lanes[i].freed);
+Note Channel::note_of(NoteKind kind) const {
+  Note note{.kind = kind, .epoch = epoch_};
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    const Lane& lane = lanes_[i];
+    note.lanes[i] = {.put_until = lane.put_until,
+                     .arrived = lane.arrived.load(std::memory_order_relaxed),
+                     .freed = lane.freed};
+    if (kind == NoteKind::restart) note.lanes[i].address = address_of(i);
+  }
+  return note;
 }
 
-bool Channel::has_all_of(const Farewell& farewell) const {
+void Channel::take_note(const Note& note) {
+  if (note.magic != greeting_magic) return begin_end("it says what is not ours");
+  if (note.kind == NoteKind::farewell) return take_farewell(note);
+  const auto ahead = static_cast<std::int32_t>(note.epoch - epoch_);
+  if (note.kind == NoteKind::restart && ahead > 0) restart("it asked for new queues", note.epoch);
+  if (!restart_ || note.epoch != epoch_) return;  // Of queues that were replaced meanwhile.
+  if (note.kind == NoteKind::restart) restart_->theirs = note;
+  if (note.kind == NoteKind::ready) restart_->is_peer_ready = true;
+}
+
+void Channel::take_farewell(const Note& note) {
+  farewell_ = note;
+  restart_.reset();  // It needs no new queues any more, nor do we.
+  begin_end(left);
+  for (std::size_t i = 0; i < lanes_.size(); ++i) take_word(lanes_[i], note.lanes[i].freed);
+}
+
+bool Channel::has_all_of(const Note& farewell) const {
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     const std::uint32_t arrived = lanes_[i].arrived.load(std::memory_order_relaxed);
     if (arrived != farewell.lanes[i].put_until) return false;
@@ -118,23 +154,21 @@ std::uint64_t Channel::ask_for_answers(std::uint64_t lanes) {
 void Channel::settle(const Deadline& deadline) {
   std::uint64_t unasked = 0;
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-    const bool is_open = !lanes_[i].queue->is_idle() || lanes_[i].told != lanes_[i].freed;
-    unasked |= std::uint64_t{is_open} << i;
+    const bool is_idle = !restart_ && lanes_[i].queue->is_idle();
+    unasked |= std::uint64_t{!is_idle || lanes_[i].told != lanes_[i].freed} << i;
   }
   do {  // Once at least: others may have used the time up.
-    unasked = ask_for_answers(unasked);
+    if (!restart_) unasked = ask_for_answers(unasked);
     if (!poll()) ::sched_yield();
     read_meeting();
-  } while (!ending_since_ && !deadline.passed() && (unasked != 0 || !is_all_acknowledged()));
+  } while (!ending_since_ && !deadline.passed() &&
+           (restart_ || is_behind_ || unasked != 0 || !is_all_acknowledged()));
 }
 
 void Channel::leave(const Deadline& deadline) {
-  if (stage_ == Stage::joined && !ending_since_) {
+  if (is_joined() && !ending_since_) {
     settle(deadline);
-    Farewell farewell;
-    for (std::size_t i = 0; i < lanes_.size(); ++i) {
-      farewell.lanes[i] = {lanes_[i].put_until, lanes_[i].freed};
-    }
+    const Note farewell = note_of(NoteKind::farewell);
     static_cast<void>(talk_.say(std::as_bytes(std::span(&farewell, 1))));
   }
   stage_ = Stage::left;

@@ -19,42 +19,63 @@ constexpr std::uint32_t label_count = 1 << 14;
 
 }  // namespace
 
-Channel::Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-                 Fd meeting)
+Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting)
     : rails_(rails),
       geometry_(geometry),
       peer_(peer),
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
-      completions_(rails.size()),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),
       lanes_(lane_states_.get(), geometry.lanes) {
-  const auto lanes_per_rail =
-      static_cast<std::uint32_t>((geometry.lanes + rails.size() - 1) / rails.size());
-  for (std::size_t i = 0; i < rails.size(); ++i) {
-    rails[i]->add_completions(completions_[i], lanes_per_rail * requests_per_lane);
-    regions_.push_back(rails[i]->port().add(memory_.bytes(), true));
-  }
-  for (std::uint32_t i = 0; i < geometry.lanes; ++i) {
-    const std::size_t rail = i % rails.size();
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     lanes_[i].ring_at = std::size_t{i} * geometry.ring_bytes;
-    lanes_[i].memory_key = regions_[rail]->lkey;
-    lanes_[i].queue.emplace(rails[rail]->port(), completions_[rail].queue.get(),
-                            static_cast<std::uint16_t>(i));
+    const std::optional<std::uint32_t> rail = rails_.working(rails_.turn_of(i));
+    if (!rail) fail(ErrorKind::system, "verbs: no port of this host works any more");
+    stand_on(i, *rail);
   }
-  path_ = rail_of(0).port().text();
+  path_ = port_of(0).text();
   talk_.await(sizeof(Opening));
   say_opening();
 }
 
+// A new queue for the lane, on this rail.
+void Channel::stand_on(std::uint32_t number, std::uint32_t rail) {
+  const Port& port = rails_[rail].port();
+  if (footings_.size() <= rail) footings_.resize(rail + 1);
+  if (!footings_[rail]) {
+    auto footing = std::make_unique<Footing>();
+    rails_[rail].add_completions(footing->completions, geometry_.lanes * requests_per_lane);
+    footing->region = port.add(memory_.bytes(), true);
+    footings_[rail] = std::move(footing);
+  }
+  Lane& lane = lanes_[number];
+  lane.queue.emplace(port, footings_[rail]->completions.queue.get(),
+                     static_cast<std::uint8_t>(number), lane.generation);
+  lane.rail = rail;
+  lane.memory_key = footings_[rail]->region->lkey;
+  ++footings_[rail]->lanes;
+}
+
+LaneAddress Channel::address_of(std::uint32_t lane) const {
+  LaneAddress address = lanes_[lane].queue->address();
+  address.inbox = reinterpret_cast<std::uint64_t>(inbox(lane));
+  address.key = footings_[lanes_[lane].rail]->region->rkey;
+  return address;
+}
+
+std::string Channel::path() const {
+  const std::lock_guard lock(path_mutex_);
+  return path_;
+}
+
+void Channel::note_path(const LaneAddress& theirs) {
+  const std::lock_guard lock(path_mutex_);
+  path_ = port_of(0).text() + " to " + text_of(theirs.gid);
+}
+
 void Channel::say_opening() {
   Opening opening{.greeting = greeting_of(greeting_magic, geometry_)};
-  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
-    LaneAddress& address = opening.lanes[i];
-    address = lanes_[i].queue->address();
-    address.inbox = reinterpret_cast<std::uint64_t>(inbox(i));
-    address.key = regions_[i % rails_.size()]->rkey;
-  }
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) opening.lanes[i] = address_of(i);
   const std::string wrong = talk_.say(std::as_bytes(std::span(&opening, 1)));
   if (wrong.empty()) return;
   refuse(ErrorKind::remote, fmt::format("verbs: cannot greet rank {}: {}", index(peer_), wrong));
@@ -90,16 +111,16 @@ bool Channel::take_opening() {
     return true;
   }
   try {
-    if (!connect_lanes(theirs)) return false;
+    if (!connect_lanes(theirs.lanes)) return false;
   } catch (const Error& error) {
     refuse(error.kind() == ErrorKind::timeout ? ErrorKind::system : error.kind(),
            fmt::format("cannot join rank {}: {}", index(peer_), error.what()));
     return true;
   }
-  path_ += " to " + text_of(theirs.lanes[0].gid);
+  note_path(theirs.lanes[0]);
   stage_ = Stage::connecting;
-  talk_.await(sizeof(Ready));
-  const Ready ready;
+  talk_.await(sizeof(Note));
+  const Note ready = note_of(NoteKind::ready);
   const std::string unsaid = talk_.say(std::as_bytes(std::span(&ready, 1)));
   if (!unsaid.empty()) {
     refuse(ErrorKind::remote, fmt::format("verbs: cannot join rank {}: {}", index(peer_), unsaid));
@@ -109,13 +130,13 @@ bool Channel::take_opening() {
 
 // The kernel asks the network who has the peer's address, for a second, which on a busy host is
 // short: it may take some calls of this. False until all lanes are connected.
-bool Channel::connect_lanes(const Opening& theirs) {
+bool Channel::connect_lanes(std::span<const LaneAddress> theirs) {
   for (; connected_ < lanes_.size(); ++connected_, tries_ = 0) {
     Lane& lane = lanes_[connected_];
-    lane.peer_inbox = theirs.lanes[connected_].inbox;
-    lane.peer_key = theirs.lanes[connected_].key;
+    lane.peer_inbox = theirs[connected_].inbox;
+    lane.peer_key = theirs[connected_].key;
     try {
-      lane.queue->connect(theirs.lanes[connected_], flow_label(connected_));
+      lane.queue->connect(theirs[connected_], flow_label(connected_));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::timeout || ++tries_ == most_tries) throw;
       return false;
@@ -125,22 +146,22 @@ bool Channel::connect_lanes(const Opening& theirs) {
 }
 
 void Channel::take_ready() {
-  Ready theirs;
+  Note theirs;
   std::memcpy(&theirs, talk_.words().data(), sizeof theirs);
-  if (theirs.magic != greeting_magic) {
+  if (theirs.magic != greeting_magic || theirs.kind != NoteKind::ready) {
     return refuse(
         ErrorKind::remote,
         fmt::format("verbs: cannot join rank {}: it says what is not ours", index(peer_)));
   }
   stage_ = Stage::joined;
-  talk_.await(sizeof(Farewell));
+  talk_.await(sizeof(Note));
 }
 
 // Each lane has a range of labels of its own, so that switches that hash source ports see them
 // apart, and those that map ranges to cables can be told which range is which. Where in it, the
 // queues' numbers decide.
 std::uint32_t Channel::flow_label(std::uint32_t lane) const {
-  const std::vector<std::uint32_t>& labels = rail_of(lane).port().settings().flow_labels;
+  const std::vector<std::uint32_t>& labels = port_of(lane).settings().flow_labels;
   if (!labels.empty()) return labels[lane % labels.size()];
   const std::uint32_t width = label_count / static_cast<std::uint32_t>(lanes_.size());
   const std::uint64_t draw = mix(lanes_[lane].queue->address().queue);

@@ -88,10 +88,18 @@ Port::Port(const Api& api, ibv_device* device, std::uint8_t number, const Settin
   query();
 }
 
+// The function knows an older and shorter form of the same structure.
+int Port::ask(ibv_port_attr& of) const {
+  return api_.query_port(context_.get(), number_, reinterpret_cast<_compat_ibv_port_attr*>(&of));
+}
+
+bool Port::is_up() const {
+  ibv_port_attr now{};
+  return ask(now) == 0 && now.state == IBV_PORT_ACTIVE;
+}
+
 void Port::query() {
-  // The function knows an older and shorter form of the same structure.
-  auto* const attributes = reinterpret_cast<_compat_ibv_port_attr*>(&attributes_);
-  if (const int error = api_.query_port(context_.get(), number_, attributes); error != 0) {
+  if (const int error = ask(attributes_); error != 0) {
     fail(ErrorKind::system, "verbs: {} does not describe port {}: {}", device_, number_,
          words(error));
   }

@@ -54,6 +54,7 @@ class Port {
 
   bool is_ethernet() const { return attributes_.link_layer == IBV_LINK_LAYER_ETHERNET; }
   bool is_active() const { return attributes_.state == IBV_PORT_ACTIVE; }
+  bool is_up() const;               // Asks the device again.
   const char* state_words() const;  // "active", "down".
   std::uint16_t lid() const { return attributes_.lid; }
   const GidEntry& gid() const { return gid_; }
@@ -66,6 +67,7 @@ class Port {
   Owned<ibv_mr> add(std::span<std::byte> memory, bool is_for_peers) const;
 
  private:
+  int ask(ibv_port_attr& of) const;
   void query();
   void choose_address();
   std::vector<GidEntry> gid_table() const;

@@ -37,8 +37,10 @@ const char* hint_for(int error) {
 
 }  // namespace
 
-Queue::Queue(const Port& port, ibv_cq* completions, std::uint16_t lane)
-    : port_(port), lane_(lane), pair_(nullptr, port.api().destroy_qp) {
+Queue::Queue(const Port& port, ibv_cq* completions, std::uint8_t lane, std::uint8_t generation)
+    : port_(port),
+      ticket_{.lane = lane, .generation = generation},
+      pair_(nullptr, port.api().destroy_qp) {
   create(completions);
   // Numbers of packets that an earlier connection may have under way must not fit.
   first_packet_ =
@@ -62,14 +64,14 @@ void Queue::create(ibv_cq* completions) {
   ibv_qp_init_attr wanted{};
   wanted.send_cq = wanted.recv_cq = completions;
   wanted.qp_type = IBV_QPT_RC;
-  wanted.cap.max_send_wr = send_depth;
-  wanted.cap.max_recv_wr = receive_depth;
+  wanted.cap.max_send_wr = send_depth + 1;  // The last, of a queue that stops.
+  wanted.cap.max_recv_wr = receive_depth + 1;
   wanted.cap.max_send_sge = most_gathered;
   wanted.cap.max_recv_sge = 1;
   wanted.sq_sig_all = 0;
-  if (depth < receive_depth) {
+  if (depth < receive_depth + 1) {
     fail(ErrorKind::system, "verbs: {}: its queues hold {} requests, and {} are needed",
-         port_.text(), depth, receive_depth);
+         port_.text(), depth, receive_depth + 1);
   }
   int error = 0;
   for (const std::uint32_t bytes : {wanted_inline, wanted_inline / 2, 0U}) {
@@ -150,7 +152,7 @@ int Queue::post(const Word* word, const Write* write) {
   ibv_send_wr* last = nullptr;
   const auto signal = [&](ibv_send_wr& request, bool wanted) {
     ++posted_;
-    request.wr_id = Ticket{.number = posted_, .lane = lane_}.pack();
+    request.wr_id = ticket_.pack() | posted_;
     if (!wanted && !is_due()) return;
     request.send_flags |= IBV_SEND_SIGNALED;
     signalled_ = posted_;
@@ -185,12 +187,14 @@ int Queue::took_receive() {
 // They hold no memory: writes bring their own address, and words are in the completion.
 int Queue::post_receives(std::uint32_t count) {
   missing_receives_ = 0;
+  Ticket ticket = ticket_;
+  ticket.is_receive = true;
   std::array<ibv_recv_wr, receives_at_once> chain{};
   while (count > 0) {
     const std::uint32_t now = std::min(count, receives_at_once);
     for (std::uint32_t i = 0; i < now; ++i) {
       chain[i] = {};
-      chain[i].wr_id = Ticket{.lane = lane_, .is_receive = true}.pack();
+      chain[i].wr_id = ticket.pack();
       chain[i].next = i + 1 < now ? &chain[i + 1] : nullptr;
     }
     ibv_recv_wr* refused = nullptr;
@@ -198,6 +202,25 @@ int Queue::post_receives(std::uint32_t count) {
     count -= now;
   }
   return 0;
+}
+
+void Queue::stop() {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_ERR;
+  if (port_.api().modify_qp(pair_.get(), &attributes, IBV_QP_STATE) != 0) return;
+  Ticket ticket = ticket_;
+  ticket.is_last = true;
+  ibv_send_wr send{};
+  send.wr_id = ticket.pack();
+  send.opcode = IBV_WR_SEND_WITH_IMM;
+  send.send_flags = IBV_SEND_SIGNALED;
+  ibv_send_wr* refused_send = nullptr;
+  static_cast<void>(::ibv_post_send(pair_.get(), &send, &refused_send));
+  ibv_recv_wr receive{};
+  ticket.is_receive = true;
+  receive.wr_id = ticket.pack();
+  ibv_recv_wr* refused = nullptr;
+  static_cast<void>(::ibv_post_recv(pair_.get(), &receive, &refused));
 }
 
 }  // namespace accl::verbs

@@ -22,22 +22,26 @@ constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 // The wr_id of everything posted.
 struct Ticket {
   std::uint32_t number = 0;  // Of a send: how many were posted with it.
-  std::uint16_t lane = 0;
+  std::uint8_t lane = 0;
+  std::uint8_t generation = 0;  // Of the lane's queue: completions can outlive it.
+  bool is_last = false;         // Of a queue that was stopped: nothing follows.
   bool is_receive = false;
 
   std::uint64_t pack() const {
-    return (std::uint64_t{is_receive} << 63) | (std::uint64_t{lane} << 32) | number;
+    return (std::uint64_t{is_receive} << 63) | (std::uint64_t{is_last} << 62) |
+           (std::uint64_t{generation} << 40) | (std::uint64_t{lane} << 32) | number;
   }
   static Ticket unpack(std::uint64_t id) {
-    return {static_cast<std::uint32_t>(id), static_cast<std::uint16_t>(id >> 32 & 0x7FFF),
-            (id >> 63) != 0};
+    return {static_cast<std::uint32_t>(id), static_cast<std::uint8_t>(id >> 32),
+            static_cast<std::uint8_t>(id >> 40), (id >> 62 & 1) != 0, (id >> 63) != 0};
   }
 };
 
 class Queue {
  public:
-  // Ready to be connected, with all its receives posted. Throws Error (system).
-  Queue(const Port& port, ibv_cq* completions, std::uint16_t lane);
+  // Ready to be connected, with all its receives posted. Lane and generation are what its tickets
+  // say. Throws Error (system).
+  Queue(const Port& port, ibv_cq* completions, std::uint8_t lane, std::uint8_t generation);
 
   // What the peer must know; `inbox` and `key` are left to the caller.
   LaneAddress address() const;
@@ -72,6 +76,10 @@ class Queue {
   // A receive was used up. Gives errno.
   int took_receive();
 
+  // Nothing leaves or arrives any more. What did completes; behind it, where the device still
+  // answers, come a send and a receive whose tickets are the last.
+  void stop();
+
  private:
   bool is_due() const { return posted_ - signalled_ >= signal_every; }
   void create(ibv_cq* completions);
@@ -79,7 +87,7 @@ class Queue {
   int post_receives(std::uint32_t count);
 
   const Port& port_;
-  const std::uint16_t lane_;
+  const Ticket ticket_;  // What all of ours have in common.
   Owned<ibv_qp> pair_;
   std::uint32_t first_packet_ = 0;
   std::uint32_t longest_inline_ = 0;

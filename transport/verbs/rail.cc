@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "accl/base/error.h"
@@ -47,16 +48,76 @@ void Rail::drain() const {
   }
 }
 
-std::string Rail::read_events() const {
-  std::string fatal;
+RailNews Rail::read_events() {
+  RailNews news;
   ibv_async_event event{};
   while (port_->api().get_async_event(port_->context(), &event) == 0) {
     const char* const words = port_->api().event_type_str(event.event_type);
     log(LogLevel::warning, "verbs: {}: {}", port_->text(), words);
-    if (is_fatal(event.event_type)) fatal = words;
+    is_dead_ = is_dead_ || is_fatal(event.event_type);
+    const bool is_ours = event.element.port_num == port_->number();
+    const bool is_down = event.event_type == IBV_EVENT_PORT_ERR && is_ours;
+    if (is_fatal(event.event_type) || (is_down && news.words.empty())) news.words = words;
     port_->api().ack_async_event(&event);
   }
-  return fatal;
+  news.is_dead = is_dead_;
+  return news;
+}
+
+Rails::Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool uses_all,
+             std::function<void(Rail&)> added)
+    : api_(api), settings_(settings), turn_(turn), added_(std::move(added)) {
+  auto ports = open_ports(api_, settings_);
+  const std::size_t first = uses_all ? 0 : turn % ports.size();
+  const std::size_t count = uses_all ? ports.size() : 1;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto rail = std::make_unique<Rail>(std::move(ports[first + i]));
+    added_(*rail);
+    add(std::move(rail));
+  }
+  first_count_ = static_cast<std::uint32_t>(count);
+}
+
+void Rails::add(std::unique_ptr<Rail> rail) {
+  log(LogLevel::info, "verbs: using {}", rail->port().text());
+  rails_.push_back(std::move(rail));
+}
+
+bool Rails::has(const Port& port) const {
+  return std::ranges::any_of(rails_, [&](const std::unique_ptr<Rail>& rail) {
+    return rail->port().device() == port.device() && rail->port().number() == port.number();
+  });
+}
+
+// One that we had is only good where there is no other: its device may have come back. Null: none.
+std::unique_ptr<Rail> Rails::open_spare(bool is_ethernet) const {
+  try {
+    auto ports = open_ports(api_, settings_);
+    std::erase_if(ports, [&](const auto& port) { return port->is_ethernet() != is_ethernet; });
+    const auto old = std::ranges::stable_partition(
+        ports, [&](const std::unique_ptr<Port>& port) { return !has(*port); });
+    const std::size_t fresh = ports.size() - old.size();
+    if (ports.empty()) return nullptr;
+    auto rail = std::make_unique<Rail>(std::move(ports[fresh > 0 ? turn_ % fresh : 0]));
+    added_(*rail);
+    return rail;
+  } catch (const Error& error) {
+    log(LogLevel::info, "{}", error.what());
+    return nullptr;
+  }
+}
+
+std::optional<std::uint32_t> Rails::working(std::uint32_t wanted, bool is_suspect) {
+  const bool works = rails_[wanted]->works();
+  if (works && !is_suspect) return wanted;
+  for (std::uint32_t i = 0; i < count(); ++i) {
+    if (i != wanted && rails_[i]->works()) return i;
+  }
+  auto spare = settings_.fails_over ? open_spare(rails_[wanted]->port().is_ethernet()) : nullptr;
+  if (works && (spare == nullptr || has(spare->port()))) return wanted;
+  if (spare == nullptr) return std::nullopt;
+  add(std::move(spare));
+  return count() - 1;
 }
 
 }  // namespace accl::verbs

@@ -1,9 +1,13 @@
-// rail.h - an open port with what all channels over it share: the descriptor by which its queues
-// wake a sleeper, and the events of the device.
+// rail.h - the ports a rank uses, with what all channels over them share: the descriptors by which
+// queues wake a sleeper, and the events of the devices.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "transport/verbs/port.h"
 
@@ -13,6 +17,12 @@ namespace accl::verbs {
 struct Completions {
   Owned<ibv_cq> queue{nullptr, nullptr};
   bool is_armed = false;
+};
+
+// What a device told of itself.
+struct RailNews {
+  std::string words;     // Empty: nothing that ends connections.
+  bool is_dead = false;  // Else its link is down, and may come back.
 };
 
 class Rail {
@@ -31,13 +41,46 @@ class Rail {
   // Takes what woke us: the queues that were armed are not any more.
   void drain() const;
 
-  // Takes the device's events. Gives the words of one that means that no queue of this port works
-  // any more; empty where there is none.
-  std::string read_events() const;
+  // Takes the device's events.
+  RailNews read_events();
+
+  // Whether its link is up now, and its device lives. Asks the device.
+  bool works() const { return !is_dead_ && port_->is_up(); }
 
  private:
   std::unique_ptr<Port> port_;
   Owned<ibv_comp_channel> channel_;
+  bool is_dead_ = false;
+};
+
+// Their numbers stay: one that dies keeps its own, and what replaces it is added.
+class Rails {
+ public:
+  // Of the ports the settings admit, number `turn` modulo their count, or all of them. `added` is
+  // told of every rail. Throws as open_ports does.
+  Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool uses_all,
+        std::function<void(Rail&)> added);
+
+  std::uint32_t count() const { return static_cast<std::uint32_t>(rails_.size()); }
+  Rail& operator[](std::uint32_t number) const { return *rails_[number]; }
+
+  // The rail for a lane where no rail is to be spared: they take turns.
+  std::uint32_t turn_of(std::uint32_t lane) const { return lane % first_count_; }
+  // This one if it works, else another of ours, else one that is opened now. Empty: none works. Who
+  // suspects it gets another one if there is any. Never throws.
+  std::optional<std::uint32_t> working(std::uint32_t wanted, bool is_suspect = false);
+
+ private:
+  void add(std::unique_ptr<Rail> rail);
+  bool has(const Port& port) const;
+  std::unique_ptr<Rail> open_spare(bool is_ethernet) const;
+
+  const Api& api_;
+  const Settings settings_;
+  const std::uint32_t turn_;
+  const std::function<void(Rail&)> added_;
+  std::vector<std::unique_ptr<Rail>> rails_;
+  std::uint32_t first_count_ = 0;
 };
 
 }  // namespace accl::verbs

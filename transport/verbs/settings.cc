@@ -161,6 +161,7 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   const Variable mtu = variable("MTU");
   mtu.read(settings.mtu_bytes, 256, 4096, "bytes, a power of two");
   if ((settings.mtu_bytes & (settings.mtu_bytes - 1)) != 0) mtu.refuse("give 256, 512 ... 4096");
+  variable("RESILIENCY_PORT_FAILOVER").read(settings.fails_over, 0, 1, "a switch,");
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
   return settings;
 }

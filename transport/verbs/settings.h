@@ -47,6 +47,7 @@ struct Settings {
   std::uint8_t timeout = 18;  // Of an acknowledgement: 4.096 us * 2^timeout.
   std::uint8_t retries = 7;
   int mtu_bytes = 0;  // 0: the port's.
+  bool fails_over = true;
   // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
   std::vector<std::uint32_t> flow_labels;
 };

@@ -18,6 +18,7 @@ namespace {
 
 using verbs::Channel;
 using verbs::Rail;
+using verbs::RailNews;
 
 // Polls between two looks at the meeting sockets and the devices' events while nobody sleeps: a
 // look is a system call, a poll a load or two. About a millisecond.
@@ -30,6 +31,12 @@ void watch(const Fd& set, int file, void* tag, const char* what) {
   event.data.ptr = tag;
   if (::epoll_ctl(set.get(), EPOLL_CTL_ADD, file, &event) == 0) return;
   fail_system(fmt::format("verbs: cannot watch {}", what), errno);
+}
+
+Fd make_set() {
+  Fd set(::epoll_create1(EPOLL_CLOEXEC));
+  if (!set) fail_system("verbs: cannot make a descriptor", errno);
+  return set;
 }
 
 void unwatch(const Fd& set, int file) { ::epoll_ctl(set.get(), EPOLL_CTL_DEL, file, nullptr); }
@@ -49,16 +56,18 @@ class Hub {
   void disarm();
 
  private:
-  void choose_rails(const VerbsOptions& options);
+  void watch_rail(Rail& rail);
   void look_aside();
+  void hear_devices();
   void drop_meeting(Channel& channel);
 
   const Geometry geometry_;
   const Milliseconds farewell_time_;
   const verbs::Api api_;
-  std::vector<std::unique_ptr<Rail>> rails_;
+  const verbs::Settings settings_;
   Fd meetings_;  // Every meeting socket, by channel, and every device's events.
   Fd events_;    // The rails' completions and meetings_.
+  verbs::Rails rails_;
   std::uint32_t polls_ = 0;
   std::optional<Deadline> farewell_;  // From the first endpoint that left.
   std::vector<Channel*> channels_;
@@ -68,26 +77,17 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
     : geometry_(geometry),
       farewell_time_(options.farewell),
       api_(verbs::Api::load(options.shared_object)),
-      meetings_(::epoll_create1(EPOLL_CLOEXEC)),
-      events_(::epoll_create1(EPOLL_CLOEXEC)) {
-  if (!meetings_ || !events_) fail_system("verbs: cannot make a descriptor", errno);
-  choose_rails(options);
+      settings_(options.settings ? *options.settings : verbs::read_settings()),
+      meetings_(make_set()),
+      events_(make_set()),
+      rails_(api_, settings_, options.turn, options.uses_all,
+             [this](Rail& rail) { watch_rail(rail); }) {
   watch(events_, meetings_.get(), nullptr, "connections");
-  for (const auto& rail : rails_) {
-    watch(events_, rail->wake_fd(), nullptr, "completions");
-    watch(meetings_, rail->event_fd(), nullptr, "a device");
-    log(LogLevel::info, "verbs: using {}", rail->port().text());
-  }
 }
 
-void Hub::choose_rails(const VerbsOptions& options) {
-  const verbs::Settings settings = options.settings ? *options.settings : verbs::read_settings();
-  auto ports = verbs::open_ports(api_, settings);
-  const std::size_t first = options.uses_all ? 0 : options.turn % ports.size();
-  const std::size_t count = options.uses_all ? ports.size() : 1;
-  for (std::size_t i = 0; i < count; ++i) {
-    rails_.push_back(std::make_unique<Rail>(std::move(ports[first + i])));
-  }
+void Hub::watch_rail(Rail& rail) {
+  watch(events_, rail.wake_fd(), nullptr, "completions");
+  watch(meetings_, rail.event_fd(), nullptr, "a device");
 }
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
@@ -149,28 +149,30 @@ void Hub::look_aside() {
     if (!channel.is_ending()) continue;  // It is closed soon, and would stay readable until then.
     unwatch(meetings_, channel.meeting());
   }
-  for (const auto& rail : rails_) {
-    if (!is_device) break;
-    const std::string lost = rail->read_events();
-    if (lost.empty()) continue;
-    for (Channel* channel : channels_) channel->lose_rail(*rail, lost);
+  if (is_device) hear_devices();
+}
+
+// A link that is down is waited for, unless there is another one to go on with.
+void Hub::hear_devices() {
+  for (std::uint32_t i = 0; i < rails_.count(); ++i) {
+    const RailNews news = rails_[i].read_events();
+    if (news.words.empty()) continue;
+    const bool is_replaced = settings_.fails_over && rails_.working(i).value_or(i) != i;
+    if (!news.is_dead && !is_replaced) continue;
+    for (Channel* channel : channels_) channel->lose_rail(i, news.words);
   }
 }
 
 bool Hub::arm() {
-  bool is_ending = false;
-  for (Channel* channel : channels_) {
-    channel->arm();
-    is_ending = is_ending || channel->is_ending();
-  }
-  // What came before they were armed gives no event; nor does the time that ends a channel.
-  bool has_news = is_ending;
+  bool has_news = false;
+  for (Channel* channel : channels_) has_news = !channel->arm() || has_news;
+  // What came before they were armed gives no event.
   for (Channel* channel : channels_) has_news = channel->poll() || has_news;
   return !has_news;
 }
 
 void Hub::disarm() {
-  for (const auto& rail : rails_) rail->drain();
+  for (std::uint32_t i = 0; i < rails_.count(); ++i) rails_[i].drain();
   polls_ = polls_per_look;  // What ended the sleep may have been the end of a peer.
 }
 

@@ -1,7 +1,8 @@
 // words.h - what the verbs transport says to a peer. Over the meeting socket, each way: an Opening,
-// Ready once its queues can receive, a Farewell at the end. Over RDMA: writes into the peer's inbox
-// whose immediate value is the position behind the message, and empty sends whose immediate value
-// is the position that the sender of this one is done with.
+// then Notes: ready once its queues can receive; restart and ready again where queues had to be
+// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value is
+// the position behind the message, and empty sends whose immediate value is the position that the
+// sender of this one is done with.
 #pragma once
 
 #include <array>
@@ -33,18 +34,22 @@ struct Opening {
   std::array<LaneAddress, max_lanes> lanes{};
 };
 
-struct Ready {
-  std::uint64_t magic = greeting_magic;
+enum class NoteKind : std::uint32_t { ready, restart, farewell };
+
+// Where a lane stands.
+struct LaneState {
+  std::uint32_t put_until = 0;  // The last message that its rank put ends here,
+  std::uint32_t arrived = 0;    // the last that came to it here,
+  std::uint32_t freed = 0;      // and with those it is done until here.
+  std::uint32_t reserved = 0;
+  LaneAddress address{};  // Of the new queue, in a restart.
 };
 
-// Where a lane stood when its rank left.
-struct LaneEnd {
-  std::uint32_t put_until = 0;
-  std::uint32_t freed = 0;
-};
-struct Farewell {
+struct Note {
   std::uint64_t magic = greeting_magic;
-  std::array<LaneEnd, max_lanes> lanes{};
+  NoteKind kind = NoteKind::ready;
+  std::uint32_t epoch = 0;  // How often the queues were replaced.
+  std::array<LaneState, max_lanes> lanes{};
 };
 
 }  // namespace accl::verbs

@@ -24,6 +24,19 @@ bool fails() {
   return true;
 }
 
+bool has_link(const ibv_context* context) {
+  return (state().dead_links >> static_cast<const Context*>(context)->index & 1) == 0;
+}
+
+void raise_event(std::uint32_t device, ibv_event_type type) {
+  for (Context* const context : state().contexts) {
+    if (context->index != device) continue;
+    context->events.push_back(type);
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(context->async_fd, &one, sizeof one));
+  }
+}
+
 }  // namespace accl::fake
 
 using namespace accl::fake;
@@ -44,6 +57,7 @@ void fake_verbs_reset() {
   all.labels.clear();
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
+  all.dead_links = all.down_ports = 0;
   all.device_count = 1;
   all.port_count = 1;
 }
@@ -70,20 +84,27 @@ std::uint32_t fake_verbs_calls() {
   return state().calls;
 }
 
-void fake_verbs_break_request(std::uint32_t k, int status) {
+void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered) {
   const Lock lock(state().mutex);
   state().posted = 0;
   state().breaking_request = k;
   state().breaking_status = status;
+  state().is_broken_delivered = is_delivered != 0;
+}
+
+void fake_verbs_set_link(std::uint32_t device, int is_up, int tells) {
+  const Lock lock(state().mutex);
+  State& all = state();
+  const std::uint32_t bit = 1U << device;
+  all.dead_links = is_up != 0 ? all.dead_links & ~bit : all.dead_links | bit;
+  if (tells == 0) return;
+  all.down_ports = is_up != 0 ? all.down_ports & ~bit : all.down_ports | bit;
+  raise_event(device, is_up != 0 ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
 }
 
 void fake_verbs_raise(int event) {
   const Lock lock(state().mutex);
-  if (state().contexts.empty()) return;
-  Context& context = *state().contexts.front();
-  context.events.push_back(static_cast<ibv_event_type>(event));
-  const std::uint64_t one = 1;
-  static_cast<void>(!::write(context.async_fd, &one, sizeof one));
+  raise_event(0, static_cast<ibv_event_type>(event));
 }
 
 FakeVerbsCounts fake_verbs_counts() {

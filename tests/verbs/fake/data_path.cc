@@ -105,16 +105,17 @@ ibv_wc_status carry(const Qp& qp, const ibv_send_wr& wr, std::uint32_t& bytes) {
 void send(Qp& qp, const ibv_send_wr& wr) {
   State& all = state();
   const Request request{wr.wr_id, (wr.send_flags & IBV_SEND_SIGNALED) != 0};
-  if (++all.posted == all.breaking_request) {
-    return fail_send(qp, request, static_cast<ibv_wc_status>(all.breaking_status));
-  }
+  const bool breaks = ++all.posted == all.breaking_request;
+  const auto status = static_cast<ibv_wc_status>(all.breaking_status);
+  if (breaks && !all.is_broken_delivered) return fail_send(qp, request, status);
   Qp* const peer = peer_of(qp);
-  if (peer == nullptr) return fail_send(qp, request, IBV_WC_RETRY_EXC_ERR);
+  const bool has_links = has_link(qp.context) && (peer == nullptr || has_link(peer->context));
+  if (peer == nullptr || !has_links) return fail_send(qp, request, IBV_WC_RETRY_EXC_ERR);
   Qp::Late message{.opcode = IBV_WC_RECV, .value = wr.imm_data, .bytes = 0, .request = request};
   if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
-    const ibv_wc_status status = carry(qp, wr, message.bytes);
-    if (status != IBV_WC_SUCCESS) return fail_send(qp, request, status);
+    const ibv_wc_status carried = carry(qp, wr, message.bytes);
+    if (carried != IBV_WC_SUCCESS) return fail_send(qp, request, carried);
   } else if (wr.opcode != IBV_WR_SEND_WITH_IMM || wr.num_sge != 0) {
     violate("a request this fake does not know");
   }
@@ -123,6 +124,7 @@ void send(Qp& qp, const ibv_send_wr& wr) {
     return qp.waiting.push(message);
   }
   receive(*peer, message);
+  if (breaks) return fail_send(qp, request, status);
   succeed(qp, request);
 }
 

@@ -86,12 +86,13 @@ int ibv_query_device(ibv_context*, ibv_device_attr* attributes) {
   return 0;
 }
 
-int ibv_query_port(ibv_context*, std::uint8_t, _compat_ibv_port_attr* compat) {
+int ibv_query_port(ibv_context* context, std::uint8_t, _compat_ibv_port_attr* compat) {
   const Lock lock(state().mutex);
   if (fails()) return state().failing_errno;
   auto* const attributes = reinterpret_cast<ibv_port_attr*>(compat);
   *attributes = {};
-  attributes->state = IBV_PORT_ACTIVE;
+  const std::uint32_t device = static_cast<Context*>(context)->index;
+  attributes->state = (state().down_ports >> device & 1) != 0 ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
   attributes->active_mtu = attributes->max_mtu = IBV_MTU_4096;
   attributes->gid_tbl_len = 2;
   attributes->max_msg_sz = 1U << 31;
@@ -286,6 +287,7 @@ int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   auto* const own = static_cast<Context*>(context);
   *event = {};
   event->event_type = own->events.front();
+  event->element.port_num = 1;
   own->events.pop_front();
   return 0;
 }

@@ -27,8 +27,12 @@ void fake_verbs_fail_call(std::uint32_t k, int error);
 std::uint32_t fake_verbs_calls();
 
 // The k-th request posted from now on ends with this ibv_wc_status, its queue in error; 0: none.
-void fake_verbs_break_request(std::uint32_t k, int status);
-// An asynchronous event of the first open device: an ibv_event_type.
+// Where `is_delivered` is not 0 the peer gets it all the same, as when an acknowledgement is lost.
+void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered);
+// What is sent by this device, or to it, is not acknowledged any more (0), or is again (1). Where
+// `tells` is not 0, its port says so, too, by its state and by an event.
+void fake_verbs_set_link(std::uint32_t device, int is_up, int tells);
+// An asynchronous event of the first device, wherever it is open: an ibv_event_type.
 void fake_verbs_raise(int event);
 
 struct FakeVerbsCounts {

@@ -110,6 +110,8 @@ struct State {
   int failing_errno = 0;
   std::uint32_t posted = 0, breaking_request = 0;
   int breaking_status = 0;
+  bool is_broken_delivered = false;
+  std::uint32_t dead_links = 0, down_ports = 0;  // By device, a bit each.
   FakeVerbsCounts counts{};
 };
 
@@ -119,6 +121,11 @@ using Lock = std::lock_guard<std::mutex>;
 
 // Notes a duty that the caller neglected: the first one counts.
 void violate(const char* what);
+
+bool has_link(const ibv_context* context);
+
+// To every context of the device.
+void raise_event(std::uint32_t device, ibv_event_type type);
 
 // Whether this call is the one that must fail; errno is set then.
 bool fails();

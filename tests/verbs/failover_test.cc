@@ -1,0 +1,238 @@
+// failover_test.cc - what happens to messages when queues break and ports die, over the fake
+// libibverbs: every one of them arrives, once, in order, or the connection ends with words.
+#include <infiniband/verbs.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tests/verbs/over_fake.h"
+
+namespace accl::test {
+namespace {
+
+// Messages of many sizes on one lane, looked at when they arrive, and released.
+class Stream {
+ public:
+  Stream(const Joined& from, const Joined& to, std::uint32_t lane)
+      : from_(*from.endpoint), to_(*to.endpoint), lane_(lane) {}
+
+  void put_some() {
+    for (; sent_ < message_count; ++sent_) {
+      const std::uint32_t bytes = bytes_of(sent_);
+      const Place place = out_.next(bytes);
+      const std::uint32_t released = from_.counters(lane_).released->load();
+      if (place.until - released > out_.units()) return;
+      const std::vector<std::byte> payload(bytes, pattern_of(sent_));
+      const std::span<const std::byte> piece(payload);
+      if (!from_.put(lane_, {.head = {.tag = sent_, .bytes = bytes},
+                             .offset = place.offset,
+                             .until = place.until,
+                             .pieces = {&piece, 1}})) {
+        return;
+      }
+      out_.take(bytes);
+    }
+  }
+
+  void take_some() {
+    const std::uint32_t arrived = to_.counters(lane_).arrived->load();
+    ASSERT_GE(static_cast<std::int32_t>(arrived - seen_), 0) << "a message came twice";
+    seen_ = arrived;
+    for (; taken_ < message_count; ++taken_) {
+      const std::uint32_t bytes = bytes_of(taken_);
+      const Place place = in_.next(bytes);
+      if (static_cast<std::int32_t>(arrived - place.until) < 0) break;
+      const std::byte* const message = to_.inbox(lane_) + place.offset;
+      Head head;
+      std::memcpy(&head, message, sizeof head);
+      ASSERT_EQ(head.tag, taken_);
+      ASSERT_EQ(head.bytes, bytes);
+      for (std::uint32_t i = 0; i < bytes; ++i) {
+        ASSERT_EQ(message[payload_offset(bytes) + i], pattern_of(taken_))
+            << "of message " << taken_;
+      }
+      in_.take(bytes);
+    }
+    if (taken_ < told_ + 3 && taken_ < message_count) return;  // Not each by itself.
+    told_ = taken_;
+    to_.release(lane_, in_.position());
+  }
+
+  bool is_over() const {
+    return taken_ == message_count && reached(from_.counters(lane_).released, out_.position());
+  }
+  std::uint32_t taken() const { return taken_; }
+
+ private:
+  static constexpr std::uint32_t message_count = 60;
+  static std::uint32_t bytes_of(std::uint32_t k) { return k % 4 == 3 ? 9000 : k * 37 % 300; }
+  static std::byte pattern_of(std::uint32_t k) { return static_cast<std::byte>(k + 1); }
+
+  Endpoint& from_;
+  Endpoint& to_;
+  const std::uint32_t lane_;
+  Ring out_{geometry.ring_bytes}, in_{geometry.ring_bytes};
+  std::uint32_t sent_ = 0, taken_ = 0, told_ = 0, seen_ = 0;
+};
+
+class VerbsFailover : public VerbsFake {
+ protected:
+  // Both ways on both lanes, until all is over or a connection ends, whose words these are.
+  // `meanwhile` is called in each round with how many messages arrived so far.
+  template <class Meanwhile>
+  static std::string exchange(const Joined& here, const Joined& there, Meanwhile meanwhile) {
+    std::vector<Stream> streams;
+    for (std::uint32_t lane = 0; lane < geometry.lanes; ++lane) {
+      streams.emplace_back(here, there, lane);
+      streams.emplace_back(there, here, lane);
+    }
+    const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };
+    for (const Deadline deadline(patience); words().empty() && !HasFatalFailure();) {
+      bool is_over = true;
+      std::uint32_t taken = 0;
+      for (Stream& stream : streams) {
+        stream.put_some();
+        here.transport->poll();
+        there.transport->poll();
+        stream.take_some();
+        is_over = is_over && stream.is_over();
+        taken += stream.taken();
+      }
+      for (const Joined* one : {&here, &there}) {
+        static_cast<void>(one->transport->arm());
+        one->transport->disarm();
+      }
+      if (is_over) return {};
+      if (deadline.passed()) return "it hangs";
+      meanwhile(taken);
+    }
+    return words();
+  }
+  static std::string exchange(const Joined& here, const Joined& there) {
+    return exchange(here, there, [](std::uint32_t) {});
+  }
+};
+
+TEST_F(VerbsFailover, WhicheverRequestBreaksEveryMessageArrivesOnce) {
+  for (const int is_delivered : {0, 1}) {
+    for (std::uint32_t k = 1; k < 250; k += 7) {
+      fake_.reset();
+      auto [here, there] = join(make(), make());
+      fake_.break_request(k, IBV_WC_RETRY_EXC_ERR, is_delivered);
+      EXPECT_EQ(exchange(here, there), "") << "request " << k << ", delivered " << is_delivered;
+      EXPECT_STREQ(fake_.violation(), "");
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
+TEST_F(VerbsFailover, APortThatGoesDownIsReplacedByAnother) {
+  fake_.set_devices(2);
+  auto [here, there] = join(make(), make({}, false, 1));
+  ASSERT_NE(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken > 20) fake_.set_link(0, 0, 1);
+  });
+  EXPECT_EQ(words, "");
+  EXPECT_NE(here.endpoint->path().find("fake1"), std::string::npos) << here.endpoint->path();
+}
+
+// Nobody says so; only what is sent over it is not acknowledged. The state of its port tells.
+TEST_F(VerbsFailover, BothEndsMayLoseTheirPortsAtOnce) {
+  fake_.set_devices(4);
+  auto [here, there] = join(make(), make({}, false, 1));
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken < 20) return;
+    fake_.set_link(0, 0, 1);
+    fake_.set_link(1, 0, 1);
+  });
+  EXPECT_EQ(words, "");
+  for (const Joined* one : {&here, &there}) {
+    const std::string path = one->endpoint->path();
+    EXPECT_EQ(path.find("fake0"), std::string::npos) << path;
+    EXPECT_EQ(path.find("fake1"), std::string::npos) << path;
+  }
+}
+
+TEST_F(VerbsFailover, ADeviceThatDiesIsReplacedByAnother) {
+  fake_.set_devices(2);
+  auto [here, there] = join(make(), make());
+  bool has_died = false;
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken < 20 || std::exchange(has_died, true)) return;
+    fake_.set_link(0, 0, 0);
+    fake_.raise(IBV_EVENT_DEVICE_FATAL);
+  });
+  EXPECT_EQ(words, "");
+  EXPECT_NE(here.endpoint->path().find("fake1"), std::string::npos) << here.endpoint->path();
+  EXPECT_NE(there.endpoint->path().find("fake1"), std::string::npos) << there.endpoint->path();
+}
+
+// Its port says that it is up; but what goes over it is lost.
+TEST_F(VerbsFailover, APortThatIsDeadInSilenceIsReplacedInTheEnd) {
+  fake_.set_devices(3);
+  auto [here, there] = join(make(), make({}, false, 1));
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken > 20) fake_.set_link(0, 0, 0);
+  });
+  EXPECT_EQ(words, "");
+  EXPECT_EQ(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
+}
+
+TEST_F(VerbsFailover, APathThatStaysDeadEndsTheConnectionWithTheFirstReason) {
+  auto [here, there] = join(make(), make());
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken > 20) fake_.set_link(0, 0, 0);
+  });
+  EXPECT_NE(words.find("retry counter exceeded"), std::string::npos) << words;
+}
+
+TEST_F(VerbsFailover, WithoutAnotherPortTheReasonNamesTheOneThatDied) {
+  auto [here, there] = join(make(), make());
+  bool has_died = false;
+  const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+    if (taken < 20 || std::exchange(has_died, true)) return;
+    fake_.set_link(0, 0, 1);
+    fake_.raise(IBV_EVENT_DEVICE_FATAL);
+  });
+  EXPECT_NE(words.find("local catastrophic error"), std::string::npos) << words;
+  EXPECT_NE(words.find("no port of this host works"), std::string::npos) << words;
+}
+
+// Fails every call of going over to another port in turn.
+TEST_F(VerbsFailover, WhicheverCallFailsNothingHangsAndNothingLeaks) {
+  std::uint32_t broke = 0, went_on = 0;
+  bool is_last = false;
+  for (std::uint32_t k = 1; !is_last; k += k < 80 ? 1 : 7) {  // Later ones are of messages.
+    fake_.reset();
+    fake_.set_devices(2);
+    {
+      auto [here, there] = join(make(), make({}, false, 1));
+      bool has_died = false;
+      const std::string words = exchange(here, there, [&](std::uint32_t taken) {
+        if (taken < 20 || std::exchange(has_died, true)) return;
+        fake_.set_link(0, 0, 1);
+        fake_.fail_call(k, EIO);
+      });
+      is_last = fake_.calls() < k;
+      EXPECT_TRUE(words.empty() || words.find("rank ") != words.npos) << words;
+      ++(words.empty() ? went_on : broke);
+    }
+    EXPECT_EQ(fake_.living(), 0U) << "after call " << k << " failed";
+    EXPECT_STREQ(fake_.violation(), "");
+    ASSERT_FALSE(HasFailure()) << "call " << k;
+  }
+  EXPECT_GT(went_on, 20U);
+  EXPECT_GT(broke, 5U);
+}
+
+TEST_F(VerbsFailover, WhereItIsSwitchedOffTheConnectionEnds) {
+  fake_.set_devices(2);
+  auto [here, there] = join(make(no_failover), make(no_failover));
+  fake_.break_request(9, IBV_WC_RETRY_EXC_ERR, 0);
+  const std::string words = exchange(here, there);
+  EXPECT_NE(words.find("retry counter exceeded"), std::string::npos) << words;
+}
+
+}  // namespace
+}  // namespace accl::test

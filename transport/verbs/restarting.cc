@@ -1,0 +1,139 @@
+// restarting.cc - how a channel goes on when a path or a port fails it. Both ends stop their queues
+// and take what had arrived; tell each other where every lane stands, and the addresses of new
+// queues, on ports that work; connect them; and post again, from their copies, what had not
+// arrived. So no byte is lost and none comes twice: what a stopped queue did not take it never
+// will, and a place in the ring is used again only after the peer released it.
+#include <array>
+
+#include "accl/base/log.h"
+#include "transport/verbs/channel.h"
+
+namespace accl::verbs {
+namespace {
+
+// Of a queue that was stopped, where its device does not say which request is the last.
+constexpr auto quiet = std::chrono::milliseconds(20);
+
+// Without a message or an acknowledgement between them.
+constexpr int most_restarts_in_vain = 3;
+
+}  // namespace
+
+void Channel::lose_path(const std::string& reason) {
+  if (ending_since_ || (restart_ && restart_->phase == Restart::Phase::draining)) return;
+  const bool can_restart = stage_ == Stage::joined || stage_ == Stage::restarting;
+  if (!can_restart || !port_of(0).settings().fails_over) return begin_end(reason);
+  restarts_in_vain_ = has_moved_ ? 1 : restarts_in_vain_ + 1;
+  if (restarts_in_vain_ > most_restarts_in_vain) return begin_end(reason);
+  restart(reason, epoch_ + 1);
+}
+
+void Channel::restart(std::string reason, std::uint32_t epoch) {
+  if (ending_since_) return;
+  log(LogLevel::info, "verbs: new queues to rank {}: {}", index(peer_), reason);
+  epoch_ = epoch;
+  stage_ = Stage::restarting;
+  restart_.emplace();
+  restart_->reason = std::move(reason);
+  restart_->quiet_since = Clock::now();
+  for (Lane& lane : lanes_) {
+    lane.has_last_send = lane.has_last_receive = false;
+    lane.queue->stop();
+  }
+}
+
+bool Channel::is_drained() const {
+  if (Clock::now() - restart_->quiet_since > quiet) return true;
+  for (const Lane& lane : lanes_) {
+    if (!lane.has_last_send || !lane.has_last_receive) return false;
+  }
+  return true;
+}
+
+void Channel::step_restart(bool has_polled_some) {
+  if (ending_since_) return;
+  if (has_polled_some) restart_->quiet_since = Clock::now();
+  try {
+    if (restart_->phase == Restart::Phase::draining && is_drained()) renew();
+    if (restart_->phase == Restart::Phase::waiting && restart_->theirs) {
+      std::array<LaneAddress, max_lanes> addresses;
+      for (std::size_t i = 0; i < lanes_.size(); ++i) {
+        addresses[i] = restart_->theirs->lanes[i].address;
+      }
+      if (!connect_lanes(addresses)) return;
+      note_path(addresses[0]);
+      restart_->phase = Restart::Phase::connected;
+      const Note ready = note_of(NoteKind::ready);
+      const std::string unsaid = talk_.say(std::as_bytes(std::span(&ready, 1)));
+      if (!unsaid.empty()) return begin_end(unsaid);
+    }
+  } catch (const Error& error) {
+    return begin_end(error.what());
+  }
+  if (restart_->phase == Restart::Phase::connected && restart_->is_peer_ready) resume();
+}
+
+// Throws Error where a device does not give what is needed.
+void Channel::renew() {
+  for (Lane& lane : lanes_) lane.queue.reset();
+  for (const auto& footing : footings_) {  // The last that may have come before the end.
+    if (!footing || footing->lanes == 0) continue;
+    while (poll(footing->completions)) {
+    }
+    footing->lanes = 0;
+  }
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    const bool is_suspect = restarts_in_vain_ > 1;  // Whatever its port says of itself.
+    const std::optional<std::uint32_t> rail =
+        rails_.working(is_suspect ? lane.rail : rails_.turn_of(i), is_suspect);
+    if (!rail) return begin_end("no port of this host works");
+    ++lane.generation;
+    stand_on(i, *rail);
+    lane.told = lane.freed;
+  }
+  connected_ = 0;
+  tries_ = 0;
+  restart_->phase = Restart::Phase::waiting;
+  const Note note = note_of(NoteKind::restart);
+  const std::string unsaid = talk_.say(std::as_bytes(std::span(&note, 1)));
+  if (!unsaid.empty()) begin_end(unsaid);
+}
+
+void Channel::resume() {
+  std::uint32_t again = 0;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    const LaneState& theirs = restart_->theirs->lanes[i];
+    take_word(lane, theirs.freed);
+    lane.window_again = lane.window_first;
+    while (lane.window_again != lane.window_next &&
+           static_cast<std::int32_t>(lane.at(lane.window_again).until - theirs.arrived) <= 0) {
+      ++lane.window_again;
+    }
+    again += lane.window_next - lane.window_again;
+  }
+  log(LogLevel::warning, "verbs: connection to rank {} goes on over {}, {} messages sent again: {}",
+      index(peer_), path_, again, restart_->reason);
+  restart_.reset();
+  stage_ = Stage::joined;
+  has_moved_ = false;
+  post_again();
+}
+
+// As many as the queues take.
+void Channel::post_again() {
+  is_behind_ = false;
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    while (!restart_ && !ending_since_ && lane.window_again != lane.window_next &&
+           lane.queue->has_room(1)) {
+      const int error = post(lane, nullptr, lane.at(lane.window_again));
+      if (error == 0) ++lane.window_again;
+      note_post(i, error);
+    }
+    is_behind_ = is_behind_ || lane.window_again != lane.window_next;
+  }
+}
+
+}  // namespace accl::verbs
