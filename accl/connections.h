@@ -39,7 +39,9 @@ class Connections {
 
   std::uint32_t ring_bytes() const { return geometry().ring_bytes; }
   std::string names() const;  // "shm", "shm+tcp", "" before the first.
-  bool has_push() const { return push_ != nullptr; }
+  // Whether what peers send is carried by this host's cores, and not by a device: ranks that give
+  // their core up soon let it arrive sooner.
+  bool is_carried_by_cores() const { return push_ != nullptr && options_.transport != "verbs"; }
   bool is_one_host() const;
   // What selection goes by before any connection is open, alike on all ranks: the transport that
   // was asked for; for "auto" shm on one host, tcp where no two ranks share one, else "shm+tcp".

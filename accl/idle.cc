@@ -15,7 +15,7 @@ constexpr std::uint32_t looks_alone = 2000;
 constexpr std::uint32_t looks_crowded = 2;
 constexpr std::uint32_t looks_per_check = 64;
 constexpr auto sleep_after = std::chrono::microseconds(1000);
-constexpr auto sleep_after_push = std::chrono::microseconds(100);
+constexpr auto sleep_after_on_cores = std::chrono::microseconds(100);
 constexpr int longest_sleep_ms = 20;
 // After the time-out was reported a verdict is due at once; this is for a watch that is itself cut.
 constexpr auto verdict_grace = std::chrono::seconds(5);
@@ -42,8 +42,8 @@ void Idle::wait_longer(std::span<PeerLanes* const> peers) {
   const bool crowded = connections_.is_crowded();
   if (!is_clocked_) start_clock(peer);
   const auto waited = Clock::now() - since_;
-  const bool push = crowded && connections_.has_push();
-  if (waited > (push ? sleep_after_push : sleep_after)) {
+  const bool is_on_cores = crowded && connections_.is_carried_by_cores();
+  if (waited > (is_on_cores ? sleep_after_on_cores : sleep_after)) {
     executor_.tell();
     check(peer);
     sleep();

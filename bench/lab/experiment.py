@@ -26,8 +26,8 @@ STEP = 4  # From a size to the next.
 DRAWS = 5  # Of the switches' hash, where a prediction depends on it.
 SCALE_SERVERS = (2, 4, 8)
 DEFAULT_TABLE = pathlib.Path(__file__).resolve().parents[2] / "configs/selection/default.table"
-# As `accl-perf --tune` finds it here: the built-in table takes recursive doubling up to 32 KiB, which
-# is for networks a thousand times as fast.
+# As `accl-perf --tune` finds it here: the built-in table takes recursive doubling up to 32 KiB,
+# which is for networks a thousand times as fast.
 TUNED = "allreduce 2-max 2K any rd 0 1\nallreduce 2-max max any hd 256K 4"
 # One slice after the other, as a library does that does not cut vectors.
 PLAIN = "allreduce 2-max max any hd 0 1"
@@ -217,7 +217,8 @@ class Experiment:
         times, flows = [], []
         for seed in range(1, DRAWS + 1):
             answer = self.explain(case, size, spec, "--seed", str(seed), "--steps", "free",
-                                  "--slices", str(slices), "--in-flight", str(case.in_flight), "--posted")
+                                  "--posted", "--slices", str(slices), "--in-flight",
+                                  str(case.in_flight))
             times.append(1e6 * answer["seconds"])
             flows.append(max(answer["max_flows_per_link"]))
         return {"us": statistics.median(times), "least_us": min(times), "most_us": max(times),

@@ -4,7 +4,7 @@
 def add_to(parser):
     parser.add_argument("--rate", type=int, default=10_000_000, metavar="BITS",
                         help="of every cable, per second (10000000)")
-    parser.add_argument("--mtu", type=int, default=9000, metavar="BYTES", help="(9000)")
+    parser.add_argument("--mtu", type=int, default=3000, metavar="BYTES", help="(3000)")
 
 
 def check(parser, options):

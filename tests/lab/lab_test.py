@@ -65,7 +65,8 @@ def counted(lab, name, size=MIB):
     assert row["out_of_place"]["nwrong"] == 0, row
     calls = 5  # Two checked, one to see the pace, one timed, one counted.
     wire = {" ".join(key): value[0] / calls for key, value in run.cables.items()}
-    answer = lab.explain(order, row["accl"]["algorithm"], size, lab.spec, *case.plan_flags(), "--cables")
+    answer = lab.explain(order, row["accl"]["algorithm"], size, lab.spec, *case.plan_flags(),
+                         "--cables")
     check = counters.check(lab.cluster, order, row["accl"]["traffic"], wire, answer)
     return check, answer, run
 

@@ -202,22 +202,23 @@ TEST_F(VerbsFailover, WithoutAnotherPortTheReasonNamesTheOneThatDied) {
 // Fails every call of going over to another port in turn.
 TEST_F(VerbsFailover, WhicheverCallFailsNothingHangsAndNothingLeaks) {
   std::uint32_t broke = 0, went_on = 0;
+  const auto lose_port_and_call = [&](std::uint32_t k) {
+    auto [here, there] = join(make(), make({}, false, 1));
+    bool has_died = false;
+    return exchange(here, there, [&](std::uint32_t taken) {
+      if (taken < 20 || std::exchange(has_died, true)) return;
+      fake_.set_link(0, 0, 1);
+      fake_.fail_call(k, EIO);
+    });
+  };
   bool is_last = false;
   for (std::uint32_t k = 1; !is_last; k += k < 80 ? 1 : 7) {  // Later ones are of messages.
     fake_.reset();
     fake_.set_devices(2);
-    {
-      auto [here, there] = join(make(), make({}, false, 1));
-      bool has_died = false;
-      const std::string words = exchange(here, there, [&](std::uint32_t taken) {
-        if (taken < 20 || std::exchange(has_died, true)) return;
-        fake_.set_link(0, 0, 1);
-        fake_.fail_call(k, EIO);
-      });
-      is_last = fake_.calls() < k;
-      EXPECT_TRUE(words.empty() || words.find("rank ") != words.npos) << words;
-      ++(words.empty() ? went_on : broke);
-    }
+    const std::string words = lose_port_and_call(k);
+    is_last = fake_.calls() < k;
+    EXPECT_TRUE(words.empty() || words.find("rank ") != words.npos) << words;
+    ++(words.empty() ? went_on : broke);
     EXPECT_EQ(fake_.living(), 0U) << "after call " << k << " failed";
     EXPECT_STREQ(fake_.violation(), "");
     ASSERT_FALSE(HasFailure()) << "call " << k;
