@@ -23,10 +23,11 @@ namespace accl {
 class TransportCounters;
 
 struct CommunicatorOptions {
-  std::string algorithm = "auto";  // A name of the catalog for every call, or "auto".
-  std::string transport = "auto";  // "auto", "shm", "tcp", "ucx", "verbs".
-  std::optional<First> first;      // Distance of halving-doubling; none: the rank map's, or near.
-  std::vector<Rank> order;         // Position -> rank; empty: rank r sits at position r.
+  std::string algorithm = "auto";   // A name of the catalog for every call, or "auto".
+  std::string transport = "auto";   // "auto", "shm", "tcp", "ucx", "verbs".
+  std::string intra_host = "auto";  // "auto", "direct", "nic": see ConnectionOptions.
+  std::optional<First> first;       // Distance of halving-doubling; none: the rank map's, or near.
+  std::vector<Rank> order;          // Position -> rank; empty: rank r sits at position r.
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
   std::optional<Choice> choice;  // For every call it fits, in place of the table's: for tuning.
   std::shared_ptr<TransportCounters> counters;  // Counts what is sent, at the cost of some speed.

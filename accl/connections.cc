@@ -27,6 +27,7 @@ constexpr std::uint64_t least_ring_bytes = 64u << 10;
 constexpr std::uint64_t most_ring_bytes = 1u << 20;
 
 constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx", "verbs"};
+constexpr std::string_view intra_host_names[] = {"auto", "direct", "nic"};
 
 std::size_t usable_cores() {
   cpu_set_t cores;
@@ -92,6 +93,14 @@ Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
     fail(ErrorKind::invalid_argument, "no transport '{}'; there are auto, shm, tcp, ucx and verbs",
          name);
   }
+  if (std::ranges::count(intra_host_names, options_.intra_host) == 0) {
+    fail(ErrorKind::invalid_argument, "ACCL_INTRA_HOST='{}': give auto, direct or nic",
+         options_.intra_host);
+  }
+  if (name == "shm" && options_.intra_host == "nic") {
+    fail(ErrorKind::invalid_argument,
+         "ACCL_INTRA_HOST=nic: transport shm uses no network; use auto, tcp, ucx or verbs");
+  }
   for (std::uint32_t r = 0; r < ranks_.size() && name == "shm"; ++r) {
     if (is_local(Rank{r})) continue;
     fail(ErrorKind::invalid_argument,
@@ -123,13 +132,22 @@ bool Connections::is_one_host() const {
   return true;
 }
 
+bool Connections::shares_memory_inside_hosts() const {
+  if (options_.intra_host != "auto") return options_.intra_host == "direct";
+  return options_.transport == "auto" || options_.transport == "shm";
+}
+
+std::string Connections::network() const {
+  return options_.transport == "auto" ? "tcp" : options_.transport;
+}
+
 std::string Connections::expected() const {
-  if (options_.transport != "auto") return options_.transport;
+  if (!shares_memory_inside_hosts()) return network();
   if (is_one_host()) return "shm";
   const auto members = session_.members();
   std::set<std::uint64_t> hosts;
   for (const Rank rank : ranks_) hosts.insert(members[index(rank)].host_id);
-  return hosts.size() == ranks_.size() ? "tcp" : "shm+tcp";
+  return hosts.size() == ranks_.size() ? network() : "shm+" + network();
 }
 
 Geometry Connections::geometry() const {
@@ -148,8 +166,7 @@ std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> tran
 }
 
 Transport& Connections::transport_for(Rank peer) {
-  const bool is_network_only = options_.transport != "auto" && options_.transport != "shm";
-  if (!is_network_only && is_local(peer)) {
+  if (shares_memory_inside_hosts() && is_local(peer)) {
     if (shm_ == nullptr) {
       shm_ = decorate(make_shm_transport(geometry()));
       is_decorated_ = !options_.fault.empty() || options_.counters != nullptr;
@@ -161,8 +178,8 @@ Transport& Connections::transport_for(Rank peer) {
 }
 
 std::unique_ptr<Transport> Connections::make_push() const {
-  if (options_.transport == "ucx") return make_ucx_transport(geometry());
-  if (options_.transport == "verbs") {
+  if (network() == "ucx") return make_ucx_transport(geometry());
+  if (network() == "verbs") {
     return make_verbs_transport(geometry(), {.turn = index_on_host()});
   }
   return make_tcp_transport(geometry());
@@ -202,7 +219,8 @@ std::vector<Fd> Connections::meet(std::span<const Rank> peers, const Deadline& d
                                   Watch& watch) {
   std::vector<Rank> in_session;
   for (const Rank peer : peers) in_session.push_back(ranks_[index(peer)]);
-  const MeetOver over = options_.transport == "tcp" ? MeetOver::network : MeetOver::nearest;
+  const bool is_tcp_inside = network() == "tcp" && !shares_memory_inside_hosts();
+  const MeetOver over = is_tcp_inside ? MeetOver::network : MeetOver::nearest;
   try {
     return session_.meet(in_session, options_.topic, deadline, over);
   } catch (const Missing& missing) {

@@ -17,9 +17,12 @@
 namespace accl {
 
 struct ConnectionOptions {
-  std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx, verbs.
-  std::string fault;               // transport/fault; empty: none.
-  std::uint64_t topic = 0;         // Of the communicator in its session.
+  std::string transport = "auto";  // "auto": shm inside a host, else tcp; never ucx, verbs.
+  // What carries data inside a host: "direct" shared memory, "nic" the network, "auto" the network
+  // where the transport is named, else shared memory.
+  std::string intra_host = "auto";
+  std::string fault;        // transport/fault; empty: none.
+  std::uint64_t topic = 0;  // Of the communicator in its session.
   // Counts every message and its payload (transport/trace); null: nothing is counted.
   std::shared_ptr<TransportCounters> counters{};
 };
@@ -41,10 +44,10 @@ class Connections {
   std::string names() const;  // "shm", "shm+tcp", "" before the first.
   // Whether what peers send is carried by this host's cores, and not by a device: ranks that give
   // their core up soon let it arrive sooner.
-  bool is_carried_by_cores() const { return push_ != nullptr && options_.transport != "verbs"; }
+  bool is_carried_by_cores() const { return push_ != nullptr && network() != "verbs"; }
   bool is_one_host() const;
-  // What selection goes by before any connection is open, alike on all ranks: the transport that
-  // was asked for; for "auto" shm on one host, tcp where no two ranks share one, else "shm+tcp".
+  // What selection goes by before any connection is open, alike on all ranks: "shm", the name of
+  // the network's transport, or both, as "shm+tcp".
   std::string expected() const;
   // This machine has more ranks than cores for them: those of all its containers and network
   // namespaces, since they share the cores.
@@ -76,6 +79,8 @@ class Connections {
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
   bool is_local(Rank peer) const;
+  bool shares_memory_inside_hosts() const;
+  std::string network() const;  // The transport between hosts.
   std::uint32_t index_on_host() const;
   Geometry geometry() const;
   std::unique_ptr<Transport> decorate(std::unique_ptr<Transport> transport) const;

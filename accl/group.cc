@@ -75,6 +75,7 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       watch_(session_->watch(topic, ranks_)),
       connections_(*session_, ranks_, self_,
                    {.transport = options.transport,
+                    .intra_host = options.intra_host,
                     .fault = options.fault,
                     .topic = topic,
                     .counters = options.counters}),

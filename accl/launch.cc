@@ -24,6 +24,7 @@ LaunchOptions with_environment(LaunchOptions options) {
   };
   set(options.communicator.algorithm, "ACCL_ALGO");
   set(options.communicator.transport, "ACCL_TRANSPORT");
+  set(options.communicator.intra_host, "ACCL_INTRA_HOST");
   if (!options.timeout) {
     options.timeout = Milliseconds(
         environment_number("ACCL_TIMEOUT_MS", default_timeout_ms, 1, longest_timeout_ms));

@@ -42,6 +42,47 @@ TEST(Hosts, SharedMemoryInsideAndTcpBetween) {
   }
 }
 
+TEST(Hosts, TheUserSaysWhatCarriesInsideThem) {
+  struct Row {
+    const char* transport;
+    const char* intra_host;
+    const char* used;
+  };
+  for (const Row& row : {Row{"auto", "auto", "shm+tcp"}, Row{"auto", "nic", "tcp"},
+                         Row{"tcp", "auto", "tcp"}, Row{"tcp", "direct", "shm+tcp"}}) {
+    CommunicatorOptions options;
+    options.algorithm = "hd";
+    options.transport = row.transport;
+    options.intra_host = row.intra_host;
+    run_ranks(4, options, {0, 0, 1, 1}, [&](Communicator& comm) {
+      auto data = filled(comm, 1000);
+      comm.run(sum_of(data));
+      EXPECT_EQ(data, std::vector<std::int32_t>(1000, sum_of_ranks(4)));
+      EXPECT_EQ(comm.transports(), row.used) << row.transport << " " << row.intra_host;
+      EXPECT_EQ(comm.expected_transport(), row.used);
+    });
+  }
+}
+
+TEST(Hosts, WhatCannotCarryIsRefusedInWords) {
+  for (const auto& [transport, intra_host] :
+       {std::pair{"shm", "nic"}, std::pair{"auto", "shared"}}) {
+    CommunicatorOptions options;
+    options.transport = transport;
+    options.intra_host = intra_host;
+    const auto session =
+        std::make_shared<LocalSession>(std::make_shared<Meeting>(), Rank{0}, std::vector<int>{0});
+    try {
+      static_cast<void>(Communicator::create(session, options));
+      ADD_FAILURE() << transport << " " << intra_host;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+      EXPECT_NE(std::string(error.what()).find("ACCL_INTRA_HOST"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(Order, AnyOrderAndEitherDistanceFirst) {
   for (const First first : {First::near, First::far}) {
     CommunicatorOptions options;
