@@ -1,7 +1,7 @@
 // launch.h - from an id, or from what a launcher left in the environment, to a communicator of all
 // ranks. Settings come from the environment here and nowhere else: ACCL_ALGO, ACCL_TRANSPORT,
-// ACCL_INTRA_HOST, ACCL_TIMEOUT_MS, ACCL_SELECTION and ACCL_RANK_MAP (files, read by rank 0 and sent
-// to all).
+// ACCL_INTRA_HOST, ACCL_TIMEOUT_MS, ACCL_SELECTION and ACCL_RANK_MAP (files, which rank 0 reads and
+// sends to all).
 #pragma once
 
 #include <memory>
