@@ -47,14 +47,26 @@ bool Channel::has_window(Lane& lane) {
   return lane.window_next - lane.window_first < size;
 }
 
-// Gives how many bytes the write has.
+// False, and the channel ends, where the memory of a GPU cannot be read.
+bool Channel::copy(std::byte* to, std::span<const std::byte> piece) {
+  if (registry_ == nullptr) {
+    std::memcpy(to, piece.data(), piece.size());
+    return true;
+  }
+  const cuda::Result result = registry_->copy_to_host(to, piece);
+  if (result == cuda::no_error) return true;
+  begin_end(fmt::format("memory of a GPU cannot be copied: {}", registry_->words(result)));
+  return false;
+}
+
+// Gives how many bytes the write has; 0: none can be made.
 std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   std::byte* const message = outbox(lane) + parcel.offset;
   std::memcpy(message, &parcel.head, sizeof parcel.head);
   std::byte* at = message + payload_offset(parcel.head.bytes);
   for (const auto piece : parcel.pieces) {
     if (piece.empty()) continue;
-    std::memcpy(at, piece.data(), piece.size());
+    if (!copy(at, piece)) return 0;
     at += piece.size();
   }
   const auto bytes = static_cast<std::uint32_t>(at - message);
@@ -72,6 +84,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   const bool has_word = to.told != to.freed;
   if (!to.queue->has_room(has_word ? 2 : 1) || !has_window(to)) return false;
   const std::uint32_t bytes = pack(lane, parcel);
+  if (bytes == 0) return false;
   ibv_sge from{.addr = reinterpret_cast<std::uint64_t>(outbox(lane) + parcel.offset),
                .length = bytes,
                .lkey = to.memory_key};

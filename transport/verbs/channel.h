@@ -20,6 +20,7 @@
 #include "accl/base/error.h"
 #include "transport/lazy_memory.h"
 #include "transport/talk.h"
+#include "transport/verbs/memory.h"
 #include "transport/verbs/queue.h"
 #include "transport/verbs/rail.h"
 
@@ -27,10 +28,11 @@ namespace accl::verbs {
 
 class Channel {
  public:
-  // Greets the peer over the meeting socket. Lane i is on rail i modulo their number; they outlive
-  // the channel. Throws Error (system) where a device has no more queues or memory.
+  // Greets the peer over the meeting socket. Lane i is on rail i modulo their number; they and the
+  // registry outlive the channel, which without one takes all it sends for memory of the host.
+  // Throws Error (system) where a device has no more queues or memory.
   Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-          Fd meeting);
+          Fd meeting, Registry* registry = nullptr);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel() = default;
@@ -99,6 +101,7 @@ class Channel {
   std::uint32_t flow_label(std::uint32_t lane) const;
 
   bool has_window(Lane& lane);
+  bool copy(std::byte* to, std::span<const std::byte> piece);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
@@ -119,6 +122,7 @@ class Channel {
   const std::span<const std::unique_ptr<Rail>> rails_;
   const Geometry geometry_;
   const Rank peer_;
+  Registry* const registry_;
   Talk talk_;
   std::string path_;
 

@@ -20,10 +20,11 @@ constexpr std::uint32_t label_count = 1 << 14;
 }  // namespace
 
 Channel::Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-                 Fd meeting)
+                 Fd meeting, Registry* registry)
     : rails_(rails),
       geometry_(geometry),
       peer_(peer),
+      registry_(registry),
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
       completions_(rails.size()),

@@ -42,6 +42,7 @@ class Hub {
   std::unique_ptr<Channel> open(Rank peer, Fd meeting);
   void join(Channel& channel, Rank peer, const Deadline& deadline);
   void leave(Channel& channel);
+  verbs::Registry& registry() { return registry_; }
 
   void poll();
   int event_fd() const { return events_.get(); }
@@ -49,14 +50,16 @@ class Hub {
   void disarm();
 
  private:
-  void choose_rails(const VerbsOptions& options);
+  void choose_rails(bool uses_all, std::uint32_t turn);
   void look_aside();
   void drop_meeting(Channel& channel);
 
   const Geometry geometry_;
   const Milliseconds farewell_time_;
   const verbs::Api api_;
+  const verbs::Settings settings_;
   std::vector<std::unique_ptr<Rail>> rails_;
+  verbs::Registry registry_;
   Fd meetings_;  // Every meeting socket, by channel, and every device's events.
   Fd events_;    // The rails' completions and meetings_.
   std::uint32_t polls_ = 0;
@@ -68,10 +71,12 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
     : geometry_(geometry),
       farewell_time_(options.farewell),
       api_(verbs::Api::load(options.shared_object)),
+      settings_(options.settings ? *options.settings : verbs::read_settings()),
+      registry_(settings_.gpu),
       meetings_(::epoll_create1(EPOLL_CLOEXEC)),
       events_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (!meetings_ || !events_) fail_system("verbs: cannot make a descriptor", errno);
-  choose_rails(options);
+  choose_rails(options.uses_all, options.turn);
   watch(events_, meetings_.get(), nullptr, "connections");
   for (const auto& rail : rails_) {
     watch(events_, rail->wake_fd(), nullptr, "completions");
@@ -80,18 +85,18 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
   }
 }
 
-void Hub::choose_rails(const VerbsOptions& options) {
-  const verbs::Settings settings = options.settings ? *options.settings : verbs::read_settings();
-  auto ports = verbs::open_ports(api_, settings);
-  const std::size_t first = options.uses_all ? 0 : options.turn % ports.size();
-  const std::size_t count = options.uses_all ? ports.size() : 1;
+void Hub::choose_rails(bool uses_all, std::uint32_t turn) {
+  auto ports = verbs::open_ports(api_, settings_);
+  const std::size_t first = uses_all ? 0 : turn % ports.size();
+  const std::size_t count = uses_all ? ports.size() : 1;
   for (std::size_t i = 0; i < count; ++i) {
     rails_.push_back(std::make_unique<Rail>(std::move(ports[first + i])));
+    registry_.add_rail(rails_.back()->port());
   }
 }
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
-  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
+  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting), &registry_);
   farewell_.reset();  // Whoever left before had its time.
   channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
@@ -205,6 +210,23 @@ class VerbsEndpoint : public Endpoint {
   std::unique_ptr<Channel> channel_;
 };
 
+// words: address, bytes, and the key by which peers may write there over the first rail; 0: none.
+class VerbsRegion : public Region {
+ public:
+  VerbsRegion(std::shared_ptr<Hub> hub, const Memory& memory)
+      : hub_(std::move(hub)), claim_(hub_->registry().add(memory)) {}
+
+  RegionKey key() const override {
+    const verbs::Registration& known = claim_.registration();
+    const std::uint32_t key = known.takes_writes(0) ? known.on(0)->rkey : 0;
+    return {{reinterpret_cast<std::uint64_t>(claim_.bytes().data()), claim_.bytes().size(), key}};
+  }
+
+ private:
+  std::shared_ptr<Hub> hub_;
+  verbs::Registry::Claim claim_;
+};
+
 class VerbsTransport : public Transport {
  public:
   VerbsTransport(const Geometry& geometry, const VerbsOptions& options)
@@ -214,7 +236,9 @@ class VerbsTransport : public Transport {
   std::unique_ptr<Endpoint> open(Rank peer, Fd meeting) override {
     return std::make_unique<VerbsEndpoint>(hub_, peer, std::move(meeting));
   }
-  std::unique_ptr<Region> add(const Memory&) override { return nullptr; }
+  std::unique_ptr<Region> add(const Memory& memory) override {
+    return memory.bytes.empty() ? nullptr : std::make_unique<VerbsRegion>(hub_, memory);
+  }
   void poll() override { hub_->poll(); }
   int event_fd() const override { return hub_->event_fd(); }
   bool arm() override { return hub_->arm(); }

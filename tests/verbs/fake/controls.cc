@@ -44,6 +44,10 @@ void fake_verbs_reset() {
   all.labels.clear();
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
+  all.dma_buf_error = 0;
+  all.refuses_relaxed = false;
+  all.peer_memory = nullptr;
+  all.recorder = nullptr;
   all.device_count = 1;
   all.port_count = 1;
 }

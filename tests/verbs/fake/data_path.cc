@@ -9,15 +9,6 @@
 namespace accl::fake {
 namespace {
 
-const Mr* region_of(std::uint32_t key, std::uint64_t address, std::uint64_t bytes) {
-  const auto found = state().regions.find(key);
-  if (found == state().regions.end()) return nullptr;
-  const Mr* const region = found->second;
-  const auto begin = reinterpret_cast<std::uint64_t>(region->addr);
-  const bool is_inside = address >= begin && address + bytes <= begin + region->length;
-  return is_inside ? region : nullptr;
-}
-
 void complete(ibv_cq* queue, const ibv_wc& wc) {
   Cq& cq = *static_cast<Cq*>(queue);
   if (cq.done.is_full()) return violate("a completion queue overflowed");
@@ -90,13 +81,14 @@ ibv_wc_status carry(const Qp& qp, const ibv_send_wr& wr, std::uint32_t& bytes) {
   if (target == nullptr || (target->access & IBV_ACCESS_REMOTE_WRITE) == 0) {
     return IBV_WC_REM_ACCESS_ERR;
   }
-  auto* to = reinterpret_cast<std::byte*>(wr.wr.rdma.remote_addr);
+  std::byte* to = bytes_at(*target, wr.wr.rdma.remote_addr);
   for (int i = 0; i < wr.num_sge; ++i) {
     const ibv_sge& piece = wr.sg_list[i];
-    if (!is_inline && region_of(piece.lkey, piece.addr, piece.length) == nullptr) {
-      return IBV_WC_LOC_PROT_ERR;
-    }
-    std::memcpy(to, reinterpret_cast<const void*>(piece.addr), piece.length);
+    const Mr* const source = is_inline ? nullptr : region_of(piece.lkey, piece.addr, piece.length);
+    if (!is_inline && source == nullptr) return IBV_WC_LOC_PROT_ERR;
+    const void* const from = source != nullptr ? bytes_at(*source, piece.addr)
+                                               : reinterpret_cast<const void*>(piece.addr);
+    std::memcpy(to, from, piece.length);
     to += piece.length;
   }
   return IBV_WC_SUCCESS;
