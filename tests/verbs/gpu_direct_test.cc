@@ -298,10 +298,35 @@ TEST_F(VerbsGpu, AFlushIsMadeWhereTheGpuNeedsOne) {
     EXPECT_EQ(claim.registration().gpu()->flush, row.flush) << log;
     EXPECT_TRUE(holds(log, row.says)) << log;
     calls.clear();
-    EXPECT_EQ(verbs::Registry::flush(claim.registration()), 0);
+    const std::uint64_t reads = verbs_.counts().reads;
+    EXPECT_EQ(rails.registry().flush(claim.registration()), "");
+    EXPECT_EQ(verbs_.counts().reads - reads, row.flush == Flush::by_read ? 1U : 0U);
     EXPECT_EQ(count_of("cuFlushGPUDirectRDMAWrites"), row.flush == Flush::by_driver ? 1U : 0U);
-    EXPECT_EQ(claim.registration().takes_writes(0), row.flush != Flush::by_read);
   }
+}
+
+TEST_F(VerbsGpu, ByReadingBackEveryDeviceFlushesItsOwn) {
+  cuda_.set_attribute(118, 0);
+  cuda_.set_attribute(117, 0);
+  verbs_.set_devices(3);
+  for (const char* const nic : {"fake1", "fake2"}) {
+    sysfs_.place_nic(nic, switch_ + "0000:18:03.0/0000:1d:00.0", 0);
+  }
+  const GpuMemory memory(cuda_, 1 << 20);
+  Rails rails(settings());
+  rails.add_rails(2);
+  verbs::Registry& registry = rails.registry();
+  const Claim claim = registry.add({.bytes = memory.span(), .kind = MemoryKind::cuda});
+  EXPECT_EQ(registry.flush(claim.registration()), "");
+  EXPECT_EQ(verbs_.counts().reads, 2U);
+  registry.add_rail(rails.port(2));
+  registry.drop_rail(0);
+  EXPECT_EQ(registry.flush(claim.registration()), "");
+  EXPECT_EQ(verbs_.counts().reads, 4U);
+  verbs_.break_request(1, IBV_WC_RETRY_EXC_ERR);
+  const std::string words = registry.flush(claim.registration());
+  EXPECT_TRUE(holds(words, "does not read back what it wrote: transport retry")) << words;
+  EXPECT_EQ(registry.flush(claim.registration()), words) << "a dead device stays dead";
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ struct FakeVerbs {
     controls.find(set_devices, "fake_verbs_set_devices");
     controls.find(fail_call, "fake_verbs_fail_call");
     controls.find(calls, "fake_verbs_calls");
+    controls.find(break_request, "fake_verbs_break_request");
+    controls.find(counts, "fake_verbs_counts");
     controls.find(set_dma_buf, "fake_verbs_set_dma_buf");
     controls.find(set_peer_memory, "fake_verbs_set_peer_memory");
     controls.find(refuse_relaxed, "fake_verbs_refuse_relaxed");
@@ -52,6 +54,8 @@ struct FakeVerbs {
   decltype(&fake_verbs_set_devices) set_devices;
   decltype(&fake_verbs_fail_call) fail_call;
   decltype(&fake_verbs_calls) calls;
+  decltype(&fake_verbs_break_request) break_request;
+  decltype(&fake_verbs_counts) counts;
   decltype(&fake_verbs_set_dma_buf) set_dma_buf;
   decltype(&fake_verbs_set_peer_memory) set_peer_memory;
   decltype(&fake_verbs_refuse_relaxed) refuse_relaxed;

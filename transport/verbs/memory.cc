@@ -48,6 +48,7 @@ std::size_t Registry::add_rail(const Port& port) {
 void Registry::drop_rail(std::size_t rail) {
   for (const auto& registration : registrations_) registration->regions_[rail].reset();
   rails_[rail].gpus.clear();
+  rails_[rail].loopback.reset();
   rails_[rail].port = nullptr;
 }
 
@@ -70,11 +71,28 @@ Owned<ibv_mr> Registry::make_known(const Registration& registration, Rail& rail)
   if (rail.port == nullptr || is_unknowable) return {nullptr, nullptr};
   if (registration.gpu_ != nullptr) {
     const cuda::Device& gpu = registration.gpu_->device;
-    return rail.gpus.try_emplace(gpu.ordinal(), *rail.port, *cuda_, gpu).first->second.add(bytes);
+    GpuDirect& direct = rail.gpus.try_emplace(gpu.ordinal(), *rail.port, *cuda_, gpu).first->second;
+    Owned<ibv_mr> region = direct.add(bytes);
+    if (region && !can_flush(*registration.gpu_, rail)) region.reset();
+    return region;
   }
   Owned<ibv_mr> region = register_pages(*rail.port, bytes);
   if (!region) rail.port->refuse_memory(bytes.size(), errno);
   return region;
+}
+
+// What a device writes into a GPU, and nobody can flush, might be seen too late. Where a way is
+// forced, throws Error instead.
+bool Registry::can_flush(const Gpu& gpu, Rail& rail) const {
+  if (gpu.flush != Flush::by_read || rail.loopback != nullptr) return true;
+  try {
+    rail.loopback = std::make_unique<Loopback>(*rail.port);
+    return true;
+  } catch (const Error& error) {
+    if (settings_.way) throw;
+    log(LogLevel::warning, "{}; memory of GPU {} is staged", error.what(), gpu.device.ordinal());
+    return false;
+  }
 }
 
 // --- Adding and dropping -------------------------------------------------------------------------
@@ -248,10 +266,21 @@ cuda::Result Registry::copy_to_host(std::byte* to, std::span<const std::byte> fr
   return cuda::no_error;
 }
 
-cuda::Result Registry::flush(const Registration& registration) {
-  const bool needs_it =
-      registration.gpu_ != nullptr && registration.gpu_->flush == Flush::by_driver;
-  return needs_it ? registration.gpu_->device.flush_writes() : cuda::no_error;
+// Every device that may have written there pushes what it wrote.
+std::string Registry::flush(const Registration& registration) {
+  const Gpu* const gpu = registration.gpu_;
+  if (gpu == nullptr || gpu->flush == Flush::none) return {};
+  if (gpu->flush == Flush::by_driver) {
+    const cuda::Result result = gpu->device.flush_writes();
+    return result == cuda::no_error ? std::string() : words(result);
+  }
+  for (std::size_t i = 0; i < rails_.size(); ++i) {
+    if (registration.on(i) == nullptr) continue;
+    std::string failure =
+        rails_[i].loopback->read_back(*registration.on(i), registration.bytes_.data());
+    if (!failure.empty()) return failure;
+  }
+  return {};
 }
 
 std::string Registry::words(cuda::Result result) const {

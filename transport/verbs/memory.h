@@ -12,8 +12,9 @@
 //   else                   ...  copy: registry.copy_to_host() into a registered ring
 //
 // find() gives the whole of a piece or nothing; a piece that lies in two neighbours is copied. What
-// it gives is good until the next add, drop or change of rails. GPU memory that is the target of
-// peers' writes needs takes_writes(), and after they arrived flush().
+// it gives is good until the next add, drop or change of rails. A write gathers at most one piece
+// of a GPU's memory: some drivers refuse several. After peers wrote to GPU memory, and before
+// anybody is told, comes flush().
 #pragma once
 
 #include <cstddef>
@@ -27,6 +28,7 @@
 #include "accl/base/cuda.h"
 #include "accl/base/memory.h"
 #include "transport/verbs/gpu_direct.h"
+#include "transport/verbs/loopback.h"
 
 namespace accl::verbs {
 
@@ -46,11 +48,6 @@ class Registration {
   const Gpu* gpu() const { return gpu_; }
   // Null: on this rail the memory must be staged.
   const ibv_mr* on(std::size_t rail) const { return regions_[rail].get(); }
-  // Whether peers may write here by that rail: they may not where what they wrote could not be
-  // made visible to the GPU.
-  bool takes_writes(std::size_t rail) const {
-    return on(rail) != nullptr && (gpu_ == nullptr || gpu_->flush != Flush::by_read);
-  }
 
  private:
   friend class Registry;
@@ -111,17 +108,17 @@ class Registry {
   // Copies bytes of any kind: those of a GPU by the CUDA driver, which waits for it, if somebody
   // added the first of them.
   [[nodiscard]] cuda::Result copy_to_host(std::byte* to, std::span<const std::byte> from);
-
-  // Before anybody is told of data that arrived in memory of this registration.
-  [[nodiscard]] static cuda::Result flush(const Registration& registration);
-
-  // Of the two above.
   std::string words(cuda::Result result) const;
+
+  // Comes before anybody is told of data that arrived in memory of this registration. Waits some
+  // microseconds where a GPU needs it. Gives what went wrong in words; empty: nothing did.
+  [[nodiscard]] std::string flush(const Registration& registration);
 
  private:
   struct Rail {
     const Port* port = nullptr;  // Null: dropped.
     std::map<int, GpuDirect> gpus;
+    std::unique_ptr<Loopback> loopback{};  // Where a GPU's writes are flushed by reading back.
   };
   // A range that somebody claims, in the order of their beginnings.
   struct Entry {
@@ -137,6 +134,7 @@ class Registry {
   std::unique_ptr<Registration> describe_cuda(const Memory& memory);
   void forget_freed(const Registration& added);
   Owned<ibv_mr> make_known(const Registration& registration, Rail& rail);
+  bool can_flush(const Gpu& gpu, Rail& rail) const;
   const Entry* holder(const std::byte* begin, const std::byte* end) const;
   void claim(const std::byte* begin, const std::byte* end, Registration& registration);
   void drop(const Claim& claim);

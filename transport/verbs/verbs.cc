@@ -218,7 +218,7 @@ class VerbsRegion : public Region {
 
   RegionKey key() const override {
     const verbs::Registration& known = claim_.registration();
-    const std::uint32_t key = known.takes_writes(0) ? known.on(0)->rkey : 0;
+    const std::uint32_t key = known.on(0) != nullptr ? known.on(0)->rkey : 0;
     return {{reinterpret_cast<std::uint64_t>(claim_.bytes().data()), claim_.bytes().size(), key}};
   }
 

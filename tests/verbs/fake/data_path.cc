@@ -94,6 +94,21 @@ ibv_wc_status carry(const Qp& qp, const ibv_send_wr& wr, std::uint32_t& bytes) {
   return IBV_WC_SUCCESS;
 }
 
+ibv_wc_status read_back(const ibv_send_wr& wr) {
+  const ibv_sge& to = wr.sg_list[0];
+  const Mr* const source = region_of(wr.wr.rdma.rkey, wr.wr.rdma.remote_addr, to.length);
+  const Mr* const target = region_of(to.lkey, to.addr, to.length);
+  if (source == nullptr || (source->access & IBV_ACCESS_REMOTE_READ) == 0) {
+    return IBV_WC_REM_ACCESS_ERR;
+  }
+  if (target == nullptr || (target->access & IBV_ACCESS_LOCAL_WRITE) == 0) {
+    return IBV_WC_LOC_PROT_ERR;
+  }
+  std::memcpy(bytes_at(*target, to.addr), bytes_at(*source, wr.wr.rdma.remote_addr), to.length);
+  ++state().counts.reads;
+  return IBV_WC_SUCCESS;
+}
+
 void send(Qp& qp, const ibv_send_wr& wr) {
   State& all = state();
   const Request request{wr.wr_id, (wr.send_flags & IBV_SEND_SIGNALED) != 0};
@@ -103,6 +118,10 @@ void send(Qp& qp, const ibv_send_wr& wr) {
   Qp* const peer = peer_of(qp);
   if (peer == nullptr) return fail_send(qp, request, IBV_WC_RETRY_EXC_ERR);
   Qp::Late message{.opcode = IBV_WC_RECV, .value = wr.imm_data, .bytes = 0, .request = request};
+  if (wr.opcode == IBV_WR_RDMA_READ) {
+    const ibv_wc_status status = read_back(wr);
+    return status == IBV_WC_SUCCESS ? succeed(qp, request) : fail_send(qp, request, status);
+  }
   if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
     const ibv_wc_status status = carry(qp, wr, message.bytes);

@@ -44,6 +44,7 @@ struct FakeVerbsCounts {
   std::uint64_t inlined;      // Of those: whose bytes went along.
   std::uint64_t completions;  // Polled, of sends.
   std::uint64_t receives;     // Calls of post_recv.
+  std::uint64_t reads;        // Done.
 };
 FakeVerbsCounts fake_verbs_counts();
 
