@@ -99,7 +99,9 @@ struct RegionKey {
   std::array<std::uint64_t, 4> words{};
 };
 
-// Memory that peers may look at. Destruction ends that.
+// Memory that a transport knows: so that peers may look at it, where Endpoint::view gives it, or so
+// that a device reads and writes it in place. Destruction ends that; it comes before the memory is
+// unmapped or freed, and after all that uses the memory is done.
 class Region {
  public:
   virtual ~Region() = default;
@@ -182,7 +184,9 @@ class Transport {
   // ranks can deadlock.
   virtual std::unique_ptr<Endpoint> open(Rank peer, Fd meeting) = 0;
 
-  // Null where peers cannot look at such memory.
+  // Null where the transport has no use for such memory. That there is a Region does not say that
+  // peers can look at it: Endpoint::view does. Throws Error: system where a device or a limit of
+  // this machine refuses the memory, invalid_argument where it is not what `memory` says.
   virtual std::unique_ptr<Region> add(const Memory& memory) = 0;
 
   virtual void poll() = 0;

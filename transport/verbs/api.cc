@@ -10,9 +10,15 @@ namespace {
 constexpr const char* remedy =
     "install it (Debian: apt-get install libibverbs1 ibverbs-providers) or use --transport auto";
 
+// Null where there is none.
+template <class Function>
+void seek(void* library, Function& function, const char* name) {
+  function = reinterpret_cast<Function>(::dlsym(library, name));
+}
+
 template <class Function>
 void find(void* library, Function& function, const char* name, const std::string& file) {
-  function = reinterpret_cast<Function>(::dlsym(library, name));
+  seek(library, function, name);
   if (function != nullptr) return;
   fail(ErrorKind::system, "transport verbs: {} has no {}: it is too old; {}", file, name, remedy);
 }
@@ -39,6 +45,8 @@ Api Api::load(const std::string& library) {
   get(api.dealloc_pd, "ibv_dealloc_pd");
   get(api.reg_mr, "ibv_reg_mr");
   get(api.dereg_mr, "ibv_dereg_mr");
+  seek(handle, api.reg_mr_iova2, "ibv_reg_mr_iova2");
+  seek(handle, api.reg_dmabuf_mr, "ibv_reg_dmabuf_mr");
   get(api.create_comp_channel, "ibv_create_comp_channel");
   get(api.destroy_comp_channel, "ibv_destroy_comp_channel");
   get(api.create_cq, "ibv_create_cq");

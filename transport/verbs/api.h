@@ -29,6 +29,9 @@ struct Api {
   decltype(&ibv_dealloc_pd) dealloc_pd = nullptr;
   decltype(&ibv_reg_mr) reg_mr = nullptr;
   decltype(&ibv_dereg_mr) dereg_mr = nullptr;
+  // Null where the library is older: rdma-core 28 and 34.
+  decltype(&ibv_reg_mr_iova2) reg_mr_iova2 = nullptr;
+  decltype(&ibv_reg_dmabuf_mr) reg_dmabuf_mr = nullptr;
   decltype(&ibv_create_comp_channel) create_comp_channel = nullptr;
   decltype(&ibv_destroy_comp_channel) destroy_comp_channel = nullptr;
   decltype(&ibv_create_cq) create_cq = nullptr;

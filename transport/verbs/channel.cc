@@ -46,14 +46,26 @@ bool Channel::has_window(Lane& lane) {
   return lane.window_next - lane.window_first < message_window;
 }
 
-// Gives how many bytes the write has.
+// False, and the channel ends, where the memory of a GPU cannot be read.
+bool Channel::copy(std::byte* to, std::span<const std::byte> piece) {
+  if (registry_ == nullptr) {
+    std::memcpy(to, piece.data(), piece.size());
+    return true;
+  }
+  const cuda::Result result = registry_->copy_to_host(to, piece);
+  if (result == cuda::no_error) return true;
+  begin_end(fmt::format("memory of a GPU cannot be copied: {}", registry_->words(result)));
+  return false;
+}
+
+// Gives how many bytes the write has; 0: none can be made.
 std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   std::byte* const message = outbox(lane) + parcel.offset;
   std::memcpy(message, &parcel.head, sizeof parcel.head);
   std::byte* at = message + payload_offset(parcel.head.bytes);
   for (const auto piece : parcel.pieces) {
     if (piece.empty()) continue;
-    std::memcpy(at, piece.data(), piece.size());
+    if (!copy(at, piece)) return 0;
     at += piece.size();
   }
   const auto bytes = static_cast<std::uint32_t>(at - message);
@@ -87,6 +99,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
   if (!has_window(to)) return false;
   const Sent message{.until = parcel.until, .offset = parcel.offset, .bytes = pack(lane, parcel)};
+  if (message.bytes == 0) return false;
   const int error = post(to, has_word ? &word : nullptr, message);
   if (error != 0) {
     note_post(lane, error);

@@ -25,6 +25,7 @@
 #include "accl/base/error.h"
 #include "transport/lazy_memory.h"
 #include "transport/talk.h"
+#include "transport/verbs/memory.h"
 #include "transport/verbs/queue.h"
 #include "transport/verbs/rail.h"
 
@@ -32,9 +33,11 @@ namespace accl::verbs {
 
 class Channel {
  public:
-  // Greets the peer over the meeting socket. The lanes take the rails in turn, which outlive the
-  // channel. Throws Error (system) where a device has no more queues or memory, or none works.
-  Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting);
+  // Greets the peer over the meeting socket. The lanes take the rails in turn; they and the
+  // registry outlive the channel, which without one takes all it sends for memory of the host.
+  // Throws Error (system) where a device has no more queues or memory, or none works.
+  Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting,
+          Registry* registry = nullptr);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel() = default;
@@ -141,6 +144,7 @@ class Channel {
   std::uint32_t flow_label(std::uint32_t lane) const;
 
   bool has_window(Lane& lane);
+  bool copy(std::byte* to, std::span<const std::byte> piece);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
@@ -170,6 +174,7 @@ class Channel {
   Rails& rails_;
   const Geometry geometry_;
   const Rank peer_;
+  Registry* const registry_;
   Talk talk_;
   mutable std::mutex path_mutex_;
   std::string path_;

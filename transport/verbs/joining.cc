@@ -19,10 +19,11 @@ constexpr std::uint32_t label_count = 1 << 14;
 
 }  // namespace
 
-Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting)
+Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, Registry* registry)
     : rails_(rails),
       geometry_(geometry),
       peer_(peer),
+      registry_(registry),
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),

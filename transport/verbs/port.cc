@@ -182,9 +182,12 @@ Owned<ibv_mr> Port::add(std::span<std::byte> memory, bool is_for_peers) const {
   const int access = IBV_ACCESS_LOCAL_WRITE | (is_for_peers ? IBV_ACCESS_REMOTE_WRITE : 0);
   Owned<ibv_mr> region(api_.reg_mr(domain_.get(), memory.data(), memory.size(), access),
                        api_.dereg_mr);
-  if (region) return region;
-  const int error = errno;
-  fail(ErrorKind::system, "verbs: {} does not register {} bytes: {}{}", device_, memory.size(),
+  if (!region) refuse_memory(memory.size(), errno);
+  return region;
+}
+
+void Port::refuse_memory(std::size_t bytes, int error) const {
+  fail(ErrorKind::system, "verbs: {} does not register {} bytes: {}{}", device_, bytes,
        words(error),
        error == ENOMEM ? "; raise the limit of locked memory (ulimit -l unlimited; containers: "
                          "--ulimit memlock=-1)"

@@ -65,6 +65,8 @@ class Port {
 
   // Local writes and writes of peers. Throws Error (system) that names the limit to raise.
   Owned<ibv_mr> add(std::span<std::byte> memory, bool is_for_peers) const;
+  // Throws what add() throws where the device gives this errno.
+  [[noreturn]] void refuse_memory(std::size_t bytes, int error) const;
 
  private:
   int ask(ibv_port_attr& of) const;

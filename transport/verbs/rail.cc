@@ -71,16 +71,10 @@ Rails::Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool 
   const std::size_t first = uses_all ? 0 : turn % ports.size();
   const std::size_t count = uses_all ? ports.size() : 1;
   for (std::size_t i = 0; i < count; ++i) {
-    auto rail = std::make_unique<Rail>(std::move(ports[first + i]));
-    added_(*rail);
-    add(std::move(rail));
+    rails_.push_back(std::make_unique<Rail>(std::move(ports[first + i])));
+    log(LogLevel::info, "verbs: using {}", rails_.back()->port().text());
   }
   first_count_ = static_cast<std::uint32_t>(count);
-}
-
-void Rails::add(std::unique_ptr<Rail> rail) {
-  log(LogLevel::info, "verbs: using {}", rail->port().text());
-  rails_.push_back(std::move(rail));
 }
 
 bool Rails::has(const Port& port) const {
@@ -98,9 +92,7 @@ std::unique_ptr<Rail> Rails::open_spare(bool is_ethernet) const {
         ports, [&](const std::unique_ptr<Port>& port) { return !has(*port); });
     const std::size_t fresh = ports.size() - old.size();
     if (ports.empty()) return nullptr;
-    auto rail = std::make_unique<Rail>(std::move(ports[fresh > 0 ? turn_ % fresh : 0]));
-    added_(*rail);
-    return rail;
+    return std::make_unique<Rail>(std::move(ports[fresh > 0 ? turn_ % fresh : 0]));
   } catch (const Error& error) {
     log(LogLevel::info, "{}", error.what());
     return nullptr;
@@ -116,7 +108,14 @@ std::optional<std::uint32_t> Rails::working(std::uint32_t wanted, bool is_suspec
   auto spare = settings_.fails_over ? open_spare(rails_[wanted]->port().is_ethernet()) : nullptr;
   if (works && (spare == nullptr || has(spare->port()))) return wanted;
   if (spare == nullptr) return std::nullopt;
-  add(std::move(spare));
+  try {
+    added_(*spare);
+  } catch (const Error& error) {
+    log(LogLevel::info, "{}", error.what());
+    return std::nullopt;
+  }
+  log(LogLevel::info, "verbs: using {}", spare->port().text());
+  rails_.push_back(std::move(spare));
   return count() - 1;
 }
 

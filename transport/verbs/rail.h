@@ -57,7 +57,7 @@ class Rail {
 class Rails {
  public:
   // Of the ports the settings admit, number `turn` modulo their count, or all of them. `added` is
-  // told of every rail. Throws as open_ports does.
+  // told of every rail that comes later, and may refuse it by an Error. Throws as open_ports does.
   Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool uses_all,
         std::function<void(Rail&)> added);
 
@@ -71,7 +71,6 @@ class Rails {
   std::optional<std::uint32_t> working(std::uint32_t wanted, bool is_suspect = false);
 
  private:
-  void add(std::unique_ptr<Rail> rail);
   bool has(const Port& port) const;
   std::unique_ptr<Rail> open_spare(bool is_ethernet) const;
 

@@ -33,10 +33,10 @@ std::optional<int> number_of(std::string_view text) {
 class Variable {
  public:
   Variable(const std::function<const char*(const char*)>& get, const std::string& name)
-      : name_("ACCL_IB_" + name) {
+      : name_("ACCL_" + name) {
     const char* text = get(name_.c_str());
     if (text == nullptr || *text == '\0') {
-      const std::string theirs = "NCCL_IB_" + name;
+      const std::string theirs = "NCCL_" + name;
       text = get(theirs.c_str());
       if (text != nullptr && *text != '\0') name_ = theirs;
     }
@@ -122,6 +122,36 @@ std::vector<std::uint32_t> read_labels(const Variable& variable) {
   return labels;
 }
 
+// NCCL's words and its older numbers.
+PciDistance read_level(const Variable& variable, PciDistance otherwise) {
+  constexpr std::array levels{PciDistance::loc, PciDistance::pix, PciDistance::pxb,
+                              PciDistance::phb, PciDistance::sys, PciDistance::sys};
+  if (!variable.is_set()) return otherwise;
+  const std::optional<int> number = number_of(variable.text());
+  if (number && *number >= 0) return levels[std::min<std::size_t>(*number, levels.size() - 1)];
+  const auto found = std::ranges::find(levels, variable.text(), to_string);
+  if (found == levels.end()) variable.refuse("give LOC, PIX, PXB, PHB, SYS or 0 to 5");
+  return *found;
+}
+
+std::optional<GpuWay> read_way(const Variable& variable) {
+  if (!variable.is_set() || variable.text() == "auto") return std::nullopt;
+  if (variable.text() == "dmabuf") return GpuWay::dma_buf;
+  if (variable.text() == "peermem") return GpuWay::peermem;
+  if (variable.text() != "staging") variable.refuse("give auto, dmabuf, peermem or staging");
+  return GpuWay::staging;
+}
+
+GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get) {
+  GpuSettings settings;
+  settings.way = read_way(Variable(get, "GPU_DIRECT"));
+  settings.farthest = read_level(Variable(get, "NET_GDR_LEVEL"), settings.farthest);
+  Variable(get, "DMABUF_ENABLE").read(settings.uses_dma_buf, 0, 1, "0 or 1, a number");
+  Variable(get, "GDR_FLUSH_DISABLE").read(settings.never_flushes, 0, 1, "0 or 1, a number");
+  Variable(get, "NET_FORCE_FLUSH").read(settings.always_flushes, 0, 1, "0 or 1, a number");
+  return settings;
+}
+
 }  // namespace
 
 bool DeviceFilter::admits(std::string_view device, int port) const {
@@ -142,7 +172,7 @@ bool AddressRange::holds(const std::array<std::uint8_t, 16>& other) const {
 }
 
 Settings read_settings(const std::function<const char*(const char*)>& get) {
-  const auto variable = [&](const char* name) { return Variable(get, name); };
+  const auto variable = [&](const std::string& name) { return Variable(get, "IB_" + name); };
   Settings settings;
   settings.devices = read_filter(variable("HCA"));
   variable("GID_INDEX").read(settings.gid_index, -1, 255, "an index of the GID table, or -1,");
@@ -163,6 +193,9 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   if ((settings.mtu_bytes & (settings.mtu_bytes - 1)) != 0) mtu.refuse("give 256, 512 ... 4096");
   variable("RESILIENCY_PORT_FAILOVER").read(settings.fails_over, 0, 1, "a switch,");
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
+  variable("PCI_RELAXED_ORDERING")
+      .read(settings.relaxed_ordering, 0, 2, "0 never, 1 always, 2 where it is known,");
+  settings.gpu = read_gpu_settings(get);
   return settings;
 }
 

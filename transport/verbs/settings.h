@@ -1,5 +1,5 @@
-// settings.h - what a user may say about RDMA, by environment: ACCL_IB_X, or where that is not set
-// NCCL_IB_X with NCCL's meaning. docs/rdma.md lists them.
+// settings.h - what a user may say about RDMA, by environment: ACCL_X, or where that is not set
+// NCCL_X with NCCL's meaning. docs/rdma.md lists them.
 #pragma once
 
 #include <array>
@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "transport/verbs/pci.h"
 
 namespace accl::verbs {
 
@@ -35,6 +37,24 @@ struct AddressRange {
   bool holds(const std::array<std::uint8_t, 16>& other) const;
 };
 
+// How a device reaches the memory of a GPU.
+enum class GpuWay : std::uint8_t {
+  dma_buf,  // A descriptor of the memory, which the kernel maps for the device.
+  peermem,  // The kernel module nvidia-peermem, which knows GPU addresses.
+  staging,  // Not at all: bytes are copied to host memory first.
+};
+
+struct GpuSettings {
+  std::optional<GpuWay> way;                // Empty: the first of them that is possible.
+  PciDistance farthest = PciDistance::pxb;  // At which a device and a GPU still meet directly.
+  bool uses_dma_buf = true;
+  bool never_flushes = false, always_flushes = false;
+  std::string cuda_library;  // Empty: see cuda::Api::library_name.
+  std::string sysfs = "/sys";
+};
+
+enum class RelaxedOrdering : std::uint8_t { never, always, where_known };
+
 struct Settings {
   DeviceFilter devices;
   int gid_index = -1;  // -1: chosen by the next three.
@@ -50,6 +70,10 @@ struct Settings {
   bool fails_over = true;
   // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
   std::vector<std::uint32_t> flow_labels;
+  // Whether PCIe may write the data of users out of order; `where_known`: where libibverbs knows
+  // of it.
+  RelaxedOrdering relaxed_ordering = RelaxedOrdering::where_known;
+  GpuSettings gpu;
 };
 
 // `get` gives a variable's text or null. Throws Error(invalid_argument) that names the variable and

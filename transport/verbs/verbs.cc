@@ -49,6 +49,7 @@ class Hub {
   std::unique_ptr<Channel> open(Rank peer, Fd meeting);
   void join(Channel& channel, Rank peer, const Deadline& deadline);
   void leave(Channel& channel);
+  verbs::Registry& registry() { return registry_; }
 
   void poll();
   int event_fd() const { return events_.get(); }
@@ -56,7 +57,7 @@ class Hub {
   void disarm();
 
  private:
-  void watch_rail(Rail& rail);
+  void take_rail(Rail& rail);
   void look_aside();
   void hear_devices();
   void drop_meeting(Channel& channel);
@@ -68,6 +69,7 @@ class Hub {
   Fd meetings_;  // Every meeting socket, by channel, and every device's events.
   Fd events_;    // The rails' completions and meetings_.
   verbs::Rails rails_;
+  verbs::Registry registry_;
   std::uint32_t polls_ = 0;
   std::optional<Deadline> farewell_;  // From the first endpoint that left.
   std::vector<Channel*> channels_;
@@ -81,17 +83,20 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
       meetings_(make_set()),
       events_(make_set()),
       rails_(api_, settings_, options.turn, options.uses_all,
-             [this](Rail& rail) { watch_rail(rail); }) {
+             [this](Rail& rail) { take_rail(rail); }),
+      registry_(settings_.gpu) {
   watch(events_, meetings_.get(), nullptr, "connections");
+  for (std::uint32_t i = 0; i < rails_.count(); ++i) take_rail(rails_[i]);
 }
 
-void Hub::watch_rail(Rail& rail) {
+void Hub::take_rail(Rail& rail) {
   watch(events_, rail.wake_fd(), nullptr, "completions");
   watch(meetings_, rail.event_fd(), nullptr, "a device");
+  registry_.add_rail(rail.port());
 }
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
-  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
+  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting), &registry_);
   farewell_.reset();  // Whoever left before had its time.
   channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
@@ -207,6 +212,23 @@ class VerbsEndpoint : public Endpoint {
   std::unique_ptr<Channel> channel_;
 };
 
+// words: address, bytes, and the key by which peers may write there over the first rail; 0: none.
+class VerbsRegion : public Region {
+ public:
+  VerbsRegion(std::shared_ptr<Hub> hub, const Memory& memory)
+      : hub_(std::move(hub)), claim_(hub_->registry().add(memory)) {}
+
+  RegionKey key() const override {
+    const verbs::Registration& known = claim_.registration();
+    const std::uint32_t key = known.on(0) != nullptr ? known.on(0)->rkey : 0;
+    return {{reinterpret_cast<std::uint64_t>(claim_.bytes().data()), claim_.bytes().size(), key}};
+  }
+
+ private:
+  std::shared_ptr<Hub> hub_;
+  verbs::Registry::Claim claim_;
+};
+
 class VerbsTransport : public Transport {
  public:
   VerbsTransport(const Geometry& geometry, const VerbsOptions& options)
@@ -216,7 +238,9 @@ class VerbsTransport : public Transport {
   std::unique_ptr<Endpoint> open(Rank peer, Fd meeting) override {
     return std::make_unique<VerbsEndpoint>(hub_, peer, std::move(meeting));
   }
-  std::unique_ptr<Region> add(const Memory&) override { return nullptr; }
+  std::unique_ptr<Region> add(const Memory& memory) override {
+    return memory.bytes.empty() ? nullptr : std::make_unique<VerbsRegion>(hub_, memory);
+  }
   void poll() override { hub_->poll(); }
   int event_fd() const override { return hub_->event_fd(); }
   bool arm() override { return hub_->arm(); }

@@ -58,6 +58,10 @@ void fake_verbs_reset() {
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
   all.dead_links = all.down_ports = 0;
+  all.dma_buf_error = 0;
+  all.refuses_relaxed = false;
+  all.peer_memory = nullptr;
+  all.recorder = nullptr;
   all.device_count = 1;
   all.port_count = 1;
 }

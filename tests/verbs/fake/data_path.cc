@@ -9,15 +9,6 @@
 namespace accl::fake {
 namespace {
 
-const Mr* region_of(std::uint32_t key, std::uint64_t address, std::uint64_t bytes) {
-  const auto found = state().regions.find(key);
-  if (found == state().regions.end()) return nullptr;
-  const Mr* const region = found->second;
-  const auto begin = reinterpret_cast<std::uint64_t>(region->addr);
-  const bool is_inside = address >= begin && address + bytes <= begin + region->length;
-  return is_inside ? region : nullptr;
-}
-
 void complete(ibv_cq* queue, const ibv_wc& wc) {
   Cq& cq = *static_cast<Cq*>(queue);
   if (cq.done.is_full()) return violate("a completion queue overflowed");
@@ -90,15 +81,31 @@ ibv_wc_status carry(const Qp& qp, const ibv_send_wr& wr, std::uint32_t& bytes) {
   if (target == nullptr || (target->access & IBV_ACCESS_REMOTE_WRITE) == 0) {
     return IBV_WC_REM_ACCESS_ERR;
   }
-  auto* to = reinterpret_cast<std::byte*>(wr.wr.rdma.remote_addr);
+  std::byte* to = bytes_at(*target, wr.wr.rdma.remote_addr);
   for (int i = 0; i < wr.num_sge; ++i) {
     const ibv_sge& piece = wr.sg_list[i];
-    if (!is_inline && region_of(piece.lkey, piece.addr, piece.length) == nullptr) {
-      return IBV_WC_LOC_PROT_ERR;
-    }
-    std::memcpy(to, reinterpret_cast<const void*>(piece.addr), piece.length);
+    const Mr* const source = is_inline ? nullptr : region_of(piece.lkey, piece.addr, piece.length);
+    if (!is_inline && source == nullptr) return IBV_WC_LOC_PROT_ERR;
+    const void* const from = source != nullptr ? bytes_at(*source, piece.addr)
+                                               : reinterpret_cast<const void*>(piece.addr);
+    std::memcpy(to, from, piece.length);
     to += piece.length;
   }
+  return IBV_WC_SUCCESS;
+}
+
+ibv_wc_status read_back(const ibv_send_wr& wr) {
+  const ibv_sge& to = wr.sg_list[0];
+  const Mr* const source = region_of(wr.wr.rdma.rkey, wr.wr.rdma.remote_addr, to.length);
+  const Mr* const target = region_of(to.lkey, to.addr, to.length);
+  if (source == nullptr || (source->access & IBV_ACCESS_REMOTE_READ) == 0) {
+    return IBV_WC_REM_ACCESS_ERR;
+  }
+  if (target == nullptr || (target->access & IBV_ACCESS_LOCAL_WRITE) == 0) {
+    return IBV_WC_LOC_PROT_ERR;
+  }
+  std::memcpy(bytes_at(*target, to.addr), bytes_at(*source, wr.wr.rdma.remote_addr), to.length);
+  ++state().counts.reads;
   return IBV_WC_SUCCESS;
 }
 
@@ -112,6 +119,10 @@ void send(Qp& qp, const ibv_send_wr& wr) {
   const bool has_links = has_link(qp.context) && (peer == nullptr || has_link(peer->context));
   if (peer == nullptr || !has_links) return fail_send(qp, request, IBV_WC_RETRY_EXC_ERR);
   Qp::Late message{.opcode = IBV_WC_RECV, .value = wr.imm_data, .bytes = 0, .request = request};
+  if (wr.opcode == IBV_WR_RDMA_READ) {
+    const ibv_wc_status status = read_back(wr);
+    return status == IBV_WC_SUCCESS ? succeed(qp, request) : fail_send(qp, request, status);
+  }
   if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
     const ibv_wc_status carried = carry(qp, wr, message.bytes);

@@ -10,21 +10,6 @@
 
 using namespace accl::fake;
 
-namespace {
-
-template <class Object>
-int end_object(Object* object, int users) {
-  if (users > 0) {
-    violate("an object ended before those that use it");
-    return EBUSY;
-  }
-  --state().living;
-  delete object;
-  return 0;
-}
-
-}  // namespace
-
 extern "C" {
 
 ibv_device** ibv_get_device_list(int* count) {
@@ -130,29 +115,6 @@ int ibv_dealloc_pd(ibv_pd* pd) {
   const Lock lock(state().mutex);
   --static_cast<Context*>(pd->context)->users;
   return end_object(static_cast<Pd*>(pd), static_cast<Pd*>(pd)->users);
-}
-
-ibv_mr* ibv_reg_mr(ibv_pd* pd, void* address, std::size_t bytes, int access) {
-  const Lock lock(state().mutex);
-  if (fails()) return nullptr;
-  auto* const region = new Mr;
-  region->context = pd->context;
-  region->pd = pd;
-  region->addr = address;
-  region->length = bytes;
-  region->access = access;
-  region->lkey = region->rkey = ++state().next_number;
-  state().regions[region->lkey] = region;
-  ++static_cast<Pd*>(pd)->users;
-  ++state().living;
-  return region;
-}
-
-int ibv_dereg_mr(ibv_mr* region) {
-  const Lock lock(state().mutex);
-  --static_cast<Pd*>(region->pd)->users;
-  state().regions.erase(region->lkey);
-  return end_object(static_cast<Mr*>(region), 0);
 }
 
 ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {

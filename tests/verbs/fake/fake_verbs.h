@@ -6,7 +6,14 @@
 // These are its controls, to be looked up in the loaded library.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+
+// Hears the name of a call that registers or ends memory, before it is done.
+using FakeRecorder = void(const char* call);
+// What a kernel module knows of memory without pages: where the bytes of an address are; null: it
+// is not of its kind.
+using FakePeerMemory = std::byte*(const void* address, std::size_t bytes);
 
 extern "C" {
 
@@ -41,8 +48,30 @@ struct FakeVerbsCounts {
   std::uint64_t inlined;      // Of those: whose bytes went along.
   std::uint64_t completions;  // Polled, of sends.
   std::uint64_t receives;     // Calls of post_recv.
+  std::uint64_t reads;        // Done.
 };
 FakeVerbsCounts fake_verbs_counts();
+
+// --- Memory: it is seen as it was when it was registered, even if others lie there now ----------
+
+// 0: descriptors are taken (0); else the errno that every try gets, as from kernels without.
+void fake_verbs_set_dma_buf(int error);
+void fake_verbs_set_peer_memory(FakePeerMemory* resolve);
+// From now on nobody may ask for relaxed ordering: EINVAL.
+void fake_verbs_refuse_relaxed();
+void fake_verbs_set_recorder(FakeRecorder* recorder);
+
+struct FakeVerbsRegion {
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint32_t key;
+  int access;
+  bool is_dma_buf;
+};
+// Those that live: fills up to `most`, gives how many there are.
+std::uint32_t fake_verbs_regions(FakeVerbsRegion* regions, std::uint32_t most);
+// What the device reads; false where the key does not hold these bytes.
+bool fake_verbs_read(std::uint32_t key, std::uint64_t address, void* to, std::uint64_t bytes);
 
 // Flow labels of queues that were connected, in order: fills up to `most`, gives how many there
 // are.

@@ -4,6 +4,7 @@
 #include <infiniband/verbs.h>
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -58,6 +59,12 @@ struct Channel : ibv_comp_channel {
 struct Mr : ibv_mr {
   Mr() : ibv_mr{} {}
   int access = 0;
+  bool is_dma_buf = false;
+  // Where the bytes are that `addr` names: what was mapped there at registration, whatever is now,
+  // as a device sees it that has pinned the pages.
+  std::byte* bytes = nullptr;
+  void* mapping = nullptr;  // Ours, that has them; null: they are the caller's.
+  std::size_t mapped = 0;
 };
 
 struct Pd : ibv_pd {
@@ -113,6 +120,10 @@ struct State {
   bool is_broken_delivered = false;
   std::uint32_t dead_links = 0, down_ports = 0;  // By device, a bit each.
   FakeVerbsCounts counts{};
+  int dma_buf_error = 0;
+  bool refuses_relaxed = false;
+  FakePeerMemory* peer_memory = nullptr;
+  FakeRecorder* recorder = nullptr;
 };
 
 State& state();
@@ -129,6 +140,24 @@ void raise_event(std::uint32_t device, ibv_event_type type);
 
 // Whether this call is the one that must fail; errno is set then.
 bool fails();
+
+// The region of this key if it holds these bytes; null otherwise.
+const Mr* region_of(std::uint32_t key, std::uint64_t address, std::uint64_t bytes);
+
+// Of an address in a region: where the bytes are.
+std::byte* bytes_at(const Mr& region, std::uint64_t address);
+
+// Counts an object out. EBUSY, and a neglected duty, while others use it.
+template <class Object>
+int end_object(Object* object, int users) {
+  if (users > 0) {
+    violate("an object ended before those that use it");
+    return EBUSY;
+  }
+  --state().living;
+  delete object;
+  return 0;
+}
 
 // The data path, as a context's operations.
 int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused);

@@ -1,0 +1,113 @@
+// gpu_put_test.cc - what is sent from the memory of a GPU, and what happens when a call of either
+// library fails.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tests/transport/world.h"
+#include "tests/verbs/gpu_rig.h"
+#include "transport/verbs/verbs.h"
+
+namespace accl::test {
+namespace {
+
+constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
+
+class VerbsGpuPut : public VerbsGpu {
+ protected:
+  std::unique_ptr<Transport> make(const Environment& environment = {}) const {
+    return make_verbs_transport(
+        geometry, {.shared_object = FakeVerbs::library(), .settings = settings(environment)});
+  }
+
+  // A message of two pieces: one of the host, one of the GPU.
+  static bool put(const Joined& here, std::span<const std::byte> host,
+                  std::span<const std::byte> gpu) {
+    const std::array pieces{host, gpu};
+    const auto bytes = static_cast<std::uint32_t>(host.size() + gpu.size());
+    return here.endpoint->put(
+        0,
+        {.head = {.bytes = bytes}, .offset = 0, .until = message_units(bytes), .pieces = pieces});
+  }
+};
+
+TEST_F(VerbsGpuPut, BytesOfAGpuArriveHoweverTheyAreRegistered) {
+  for (const char* const way : {"dmabuf", "staging"}) {
+    auto [here, there] = join_pair(make({{"ACCL_GPU_DIRECT", way}}), make());
+    const GpuMemory memory(cuda_, 1 << 20);
+    const std::vector<std::byte> host(100, std::byte{3});
+    const std::unique_ptr<Region> region =
+        here.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda, .device = 0});
+    EXPECT_EQ(region->key().words[2] != 0, std::string(way) == "dmabuf");
+    std::memset(memory.real() + 777, 4, 5000);
+    ASSERT_TRUE(put(here, host, memory.span().subspan(777, 5000)));
+    const Deadline deadline(patience);
+    while (there.endpoint->counters(0).arrived->load() == 0 && !deadline.passed()) {
+      here.transport->poll();
+      there.transport->poll();
+    }
+    const std::byte* const at = there.endpoint->inbox(0) + payload_offset(5100);
+    EXPECT_EQ(at[99], std::byte{3});
+    EXPECT_EQ(at[100], std::byte{4});
+    EXPECT_EQ(at[5099], std::byte{4});
+  }
+}
+
+TEST_F(VerbsGpuPut, AGpuThatCannotBeReadEndsTheConnectionInWords) {
+  auto [here, there] = join_pair(make(), make());
+  const GpuMemory memory(cuda_, 1 << 20);
+  const std::unique_ptr<Region> region =
+      here.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda});
+  cuda_.fail_call(2, 201);  // After the context was made current.
+  EXPECT_FALSE(put(here, {}, memory.span().first(1000)));
+  for (const Deadline deadline(patience); !here.endpoint->broken() && !deadline.passed();) {
+    here.transport->poll();
+  }
+  EXPECT_TRUE(holds(here.endpoint->failure(), "invalid device context (CUDA error 201)"))
+      << here.endpoint->failure();
+}
+
+// Each call of adding GPU memory in turn, of either library.
+TEST_F(VerbsGpuPut, WhicheverCallFailsThereIsAnotherWayOrWords) {
+  load_peermem();
+  const GpuMemory memory(cuda_, 1 << 20);
+  const std::size_t files = open_files();
+  std::uint32_t refused = 0, direct = 0, staged = 0;
+  for (const int round : {0, 1, 2, 3}) {
+    const bool is_cuda = round % 2 == 0;  // Whose calls fail.
+    const bool reads_back = round >= 2;
+    cuda_.set_attribute(118, reads_back ? 0 : 100);
+    cuda_.set_attribute(117, reads_back ? 0 : 1);
+    bool is_last = false;
+    for (std::uint32_t k = 1; !is_last; ++k) {
+      testing::internal::CaptureStderr();
+      cuda_.fail_call(0, 0);
+      try {
+        const std::unique_ptr<Transport> transport = make();
+        is_cuda ? cuda_.fail_call(k, 2) : verbs_.fail_call(k, ENOMEM);
+        const std::unique_ptr<Region> region =
+            transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda});
+        is_last = (is_cuda ? cuda_.calls() : verbs_.calls()) < k;
+        ++(region->key().words[2] != 0 ? direct : staged);
+      } catch (const Error& error) {
+        ++refused;
+        EXPECT_TRUE(holds(error.what(), "CUDA")) << error.what();
+        EXPECT_TRUE(holds(error.what(), "out of memory")) << error.what();
+      }
+      static_cast<void>(testing::internal::GetCapturedStderr());
+      EXPECT_EQ(verbs_.living(), 0U) << "after call " << k << " failed";
+      EXPECT_EQ(cuda_.living(), 1U) << "after call " << k << " failed: only the memory lives";
+      EXPECT_EQ(open_files(), files) << "after call " << k << " failed";
+    }
+    cuda_.fail_call(0, 0);
+    verbs_.fail_call(0, 0);
+  }
+  EXPECT_GE(refused, 10U);
+  EXPECT_GE(direct, 16U);
+  EXPECT_EQ(staged, 6U) << "peermem is there, but for what reads back: its memory, its two queues "
+                           "and three steps of connecting";
+}
+
+}  // namespace
+}  // namespace accl::test
