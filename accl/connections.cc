@@ -302,4 +302,13 @@ std::unique_ptr<Region> Connections::share(const Memory& memory) {
   return shm_ != nullptr ? shm_->add(memory) : nullptr;
 }
 
+std::unique_ptr<Region> Connections::offer_to_network(const Memory& memory) {
+  try {
+    return push_->add(memory);
+  } catch (const Error& error) {
+    log(LogLevel::warning, "{}; its messages are copied", error.what());
+    return nullptr;
+  }
+}
+
 }  // namespace accl

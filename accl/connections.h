@@ -71,6 +71,9 @@ class Connections {
 
   // A region of ours that peers of this host may look at; null where they cannot.
   std::unique_ptr<Region> share(const Memory& memory);
+  // So that the network's devices send it from where it lies; null where they do not.
+  bool has_network() const { return push_ != nullptr; }
+  std::unique_ptr<Region> offer_to_network(const Memory& memory);
 
  private:
   std::vector<Rank> not_joined(std::span<const Rank> peers) const;

@@ -352,14 +352,28 @@ UserBuffer Group::user_buffer(std::byte* base, const void* memory) {
   UserBuffer buffer{.base = base};
   auto block = process_heap().find(memory, 1);
   if (block == nullptr) return buffer;
-  auto& region = regions_[block->segment.cookie];
-  if (region == nullptr) region = connections_.share(block->memory());
-  if (region == nullptr) return buffer;
-  buffer.is_shared = true;
-  buffer.key = region->key();
-  buffer.region = block->segment.bytes().data();
+  const Region* const region = know(block);
+  if (region != nullptr) {
+    buffer.is_shared = true;
+    buffer.key = region->key();
+    buffer.region = block->segment.bytes().data();
+  }
   held_.push_back(std::move(block));
   return buffer;
+}
+
+// Tells the transports of the block, and drops those that were freed. Gives how ranks of this host
+// may look at it; null: they cannot.
+const Region* Group::know(const std::shared_ptr<const HeapBlock>& block) {
+  std::erase_if(blocks_, [](const auto& entry) { return entry.second.block.use_count() == 1; });
+  KnownBlock& known = blocks_[block->segment.cookie];
+  known.block = block;
+  if (known.shared == nullptr) known.shared = connections_.share(block->memory());
+  if (!known.was_offered && connections_.has_network()) {
+    known.was_offered = true;
+    known.network = connections_.offer_to_network(block->memory());
+  }
+  return known.shared.get();
 }
 
 void Group::bind_arithmetic(const Call& call, Binding& binding) {

@@ -76,6 +76,7 @@ class Group final : public Communicator {
   void bind_memory(const Call& call, Binding& binding);
   void bind_arithmetic(const Call& call, Binding& binding);
   UserBuffer user_buffer(std::byte* base, const void* memory);
+  const Region* know(const std::shared_ptr<const HeapBlock>& block);
   std::uint64_t shape_of(const Call& call, const Route& route) const;
   std::uint32_t tag_of(const Call& call, std::uint64_t shape) const;
 
@@ -109,8 +110,15 @@ class Group final : public Communicator {
   std::uint64_t bound_shape_ = 0;
   bool is_bound_ = false;
   std::uint8_t barrier_bytes_[2] = {0, 0};
-  std::map<std::uint64_t, std::unique_ptr<Region>> regions_;  // By the block's cookie.
-  std::vector<std::shared_ptr<const HeapBlock>> held_;        // By the call in flight.
+  // accl_alloc memory that calls were made with. Kept alive until the devices forgot it.
+  struct KnownBlock {
+    std::shared_ptr<const HeapBlock> block;
+    std::unique_ptr<Region> shared;   // With ranks of this host; null: not.
+    std::unique_ptr<Region> network;  // Known to the network's devices; null: not.
+    bool was_offered = false;         // To the network.
+  };
+  std::map<std::uint64_t, KnownBlock> blocks_;          // By cookie.
+  std::vector<std::shared_ptr<const HeapBlock>> held_;  // By the call in flight.
 
   std::deque<std::shared_ptr<Pending>> pending_;
   bool is_begun_ = false;        // The front of pending_ is in the executor.

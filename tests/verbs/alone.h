@@ -22,7 +22,9 @@ class AloneChannel {
       rails =
           std::make_unique<verbs::Rails>(api_, verbs::Settings{}, 0, false, [](verbs::Rail&) {});
     }
-    channels_[0] = std::make_unique<verbs::Channel>(*rails_[0], geometry, Rank{1}, std::move(here));
+    registry_.add_rail((*rails_[0])[0].port());
+    channels_[0] = std::make_unique<verbs::Channel>(*rails_[0], geometry, Rank{1}, std::move(here),
+                                                    &registry_);
     channels_[1] =
         std::make_unique<verbs::Channel>(*rails_[1], geometry, Rank{0}, std::move(there));
     while (!channels_[0]->is_joined() || !channels_[1]->is_joined()) {
@@ -33,6 +35,10 @@ class AloneChannel {
   }
 
   verbs::Channel& channel() { return *channels_[0]; }
+  // The device knows it from then on, until the claim ends.
+  verbs::Registry::Claim know(std::span<std::byte> memory) {
+    return registry_.add({.bytes = memory});
+  }
 
   // Puts one message of so many bytes on a lane; polls where the queue is full.
   void put(std::uint32_t lane, std::span<const std::byte> payload) {
@@ -58,6 +64,7 @@ class AloneChannel {
   };
   const verbs::Api api_;
   std::array<std::unique_ptr<verbs::Rails>, 2> rails_;
+  verbs::Registry registry_{verbs::GpuSettings{}};
   std::array<std::unique_ptr<verbs::Channel>, 2> channels_;
   std::array<Place, geometry.lanes> places_{};
 };

@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "accl/base/error.h"
 #include "tests/verbs/alone.h"
@@ -11,11 +12,13 @@
 namespace accl {
 namespace {
 
-void put(benchmark::State& state) {
+void run(benchmark::State& state, bool is_known) {
   const char* const library = std::getenv("ACCL_FAKE_VERBS");
   if (library == nullptr) return state.SkipWithError("set ACCL_FAKE_VERBS");
   test::AloneChannel alone(library);
-  const std::vector<std::byte> payload(static_cast<std::size_t>(state.range(0)));
+  std::vector<std::byte> payload(static_cast<std::size_t>(state.range(0)));
+  std::optional<verbs::Registry::Claim> claim;
+  if (is_known) claim.emplace(alone.know(payload));
   std::uint32_t lane = 0;
   for (auto _ : state) {
     alone.put(lane, payload);
@@ -25,7 +28,13 @@ void put(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0));
 }
 
-BENCHMARK(put)->Arg(8)->Arg(112)->Arg(1024)->Arg(16 << 10)->Arg(256 << 10);
+void put(benchmark::State& state) { run(state, false); }
+
+// From memory that the device reads where it lies.
+void lend(benchmark::State& state) { run(state, true); }
+
+BENCHMARK(lend)->Arg(32 << 10)->Arg(256 << 10);
+BENCHMARK(put)->Arg(8)->Arg(112)->Arg(1024)->Arg(32 << 10)->Arg(256 << 10);
 
 }  // namespace
 }  // namespace accl

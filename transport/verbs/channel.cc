@@ -15,6 +15,10 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
+// Lending spares a copy and costs an acknowledgement, for which the end of a call waits: about what
+// a core copies in some microseconds.
+constexpr std::uint32_t least_lent_bytes = 32 << 10;
+
 bool is_ahead(std::uint32_t position, std::uint32_t of) {
   return static_cast<std::int32_t>(position - of) > 0;
 }
@@ -43,7 +47,9 @@ bool Channel::has_window(Lane& lane) {
          !is_ahead(lane.at(lane.window_first).until, released)) {
     ++lane.window_first;
   }
-  return lane.window_next - lane.window_first < message_window;
+  const bool is_lent = static_cast<std::int32_t>(lane.window_lent - lane.window_first) < 0;
+  const std::uint32_t oldest = is_lent ? lane.window_lent : lane.window_first;
+  return lane.window_next - oldest < message_window;
 }
 
 // False, and the channel ends, where the memory of a GPU cannot be read.
@@ -74,19 +80,40 @@ std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   return bytes;
 }
 
-int Channel::post(Lane& lane, const Queue::Word* word, const Sent& message) {
+// Null: the lane's device does not know all of it.
+const ibv_mr* Channel::device_memory(const Lane& lane, std::span<const std::byte> bytes) {
+  const Registration* const known = registry_ != nullptr ? registry_->find(bytes) : nullptr;
+  return known != nullptr ? known->on(lane.rail) : nullptr;
+}
+
+bool Channel::is_lendable(const Lane& lane, const Parcel& parcel) {
+  return parcel.head.bytes >= least_lent_bytes && parcel.pieces.size() == 1 &&
+         device_memory(lane, parcel.pieces[0]) != nullptr;
+}
+
+int Channel::post(Lane& lane, const Queue::Word* word, Sent& message) {
   const auto number = static_cast<std::uint32_t>(&lane - lanes_.data());
-  ibv_sge from{.addr = reinterpret_cast<std::uint64_t>(outbox(number) + message.offset),
-               .length = message.bytes,
-               .lkey = lane.memory_key};
-  const bool is_inline = message.bytes <= lane.queue->longest_inline();
+  std::array<ibv_sge, most_gathered> from;
+  from[0] = {.addr = reinterpret_cast<std::uint64_t>(outbox(number) + message.offset),
+             .length = message.bytes,
+             .lkey = lane.memory_key};
+  if (!message.lent.empty()) {
+    const ibv_mr* const memory = device_memory(lane, message.lent);
+    ACCL_ASSERT(memory != nullptr, number);
+    from[1] = {.addr = reinterpret_cast<std::uint64_t>(message.lent.data()),
+               .length = static_cast<std::uint32_t>(message.lent.size()),
+               .lkey = memory->lkey};
+  }
+  const bool is_inline = message.lent.empty() && message.bytes <= lane.queue->longest_inline();
   const Queue::Write write{.to = lane.peer_inbox + message.offset,
                            .key = lane.peer_key,
                            .immediate = message.until,
-                           .from = {&from, 1},
+                           .from = {from.data(), message.lent.empty() ? 1U : 2U},
                            .is_inline = is_inline,
                            .is_signalled = !is_inline};
-  return lane.queue->post(word, &write);
+  const int error = lane.queue->post(word, &write);
+  message.number = lane.queue->posted();
+  return error;
 }
 
 bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
@@ -98,7 +125,15 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   const bool has_word = to.told != to.freed;
   if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
   if (!has_window(to)) return false;
-  const Sent message{.until = parcel.until, .offset = parcel.offset, .bytes = pack(lane, parcel)};
+  Sent message{.until = parcel.until, .offset = parcel.offset};
+  if (is_lendable(to, parcel)) {
+    std::memcpy(outbox(lane) + parcel.offset, &parcel.head, sizeof parcel.head);
+    message.bytes = payload_offset(parcel.head.bytes);
+    message.lent = parcel.pieces[0];
+    ACCL_ASSERT(message.lent.size() == parcel.head.bytes, message.lent.size(), parcel.head.bytes);
+  } else {
+    message.bytes = pack(lane, parcel);
+  }
   if (message.bytes == 0) return false;
   const int error = post(to, has_word ? &word : nullptr, message);
   if (error != 0) {
@@ -110,8 +145,29 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   to.at(to.window_next) = message;
   to.window_again = ++to.window_next;
   to.put_until = parcel.until;
-  to.sent.store(parcel.until, std::memory_order_release);  // It was copied.
+  take_back(to);
   return true;
+}
+
+// What was copied, and what was lent and acknowledged or even released, may change.
+void Channel::take_back(Lane& lane) {
+  const std::uint32_t released = lane.released.load(std::memory_order_relaxed);
+  for (; lane.window_lent != lane.window_next; ++lane.window_lent) {
+    const Sent& message = lane.at(lane.window_lent);
+    const bool is_lent = !message.lent.empty() && !lane.queue->is_retired(message.number) &&
+                         is_ahead(message.until, released);
+    if (is_lent) return;
+    lane.sent.store(message.until, std::memory_order_release);
+  }
+}
+
+// From now on it is as if it had been copied at once. Where that fails the channel ends.
+void Channel::copy_lent(std::uint32_t lane, Sent& message) {
+  if (message.lent.empty()) return;
+  if (copy(outbox(lane) + message.offset + message.bytes, message.lent)) {
+    message.bytes += static_cast<std::uint32_t>(message.lent.size());
+  }
+  message.lent = {};
 }
 
 void Channel::note_post(std::uint32_t lane, int error) {
@@ -182,6 +238,7 @@ void Channel::take_word(Lane& lane, std::uint32_t position) {
     return begin_end("it released more than was sent");
   }
   lane.released.store(position, std::memory_order_release);
+  if (lane.window_lent != lane.window_next && !restart_) take_back(lane);
 }
 
 bool Channel::arm() {
@@ -207,7 +264,9 @@ void Channel::take(const ibv_wc& done) {
   if (done.status != IBV_WC_SUCCESS) return fail_request(ticket, done);
   has_moved_ = true;
   if (!ticket.is_receive) {
-    if (lane.queue) lane.queue->retire(ticket.number);
+    if (!lane.queue) return;
+    lane.queue->retire(ticket.number);
+    if (lane.window_lent != lane.window_next && !restart_) take_back(lane);
     return;
   }
   const std::uint32_t value = ntohl(done.imm_data);

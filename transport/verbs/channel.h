@@ -3,8 +3,9 @@
 //
 // A message is one write, head and payload together, to its place in the peer's ring; its immediate
 // value is the position behind it. Messages of a lane cannot overtake each other, so that position
-// is all that the receiver must know. What is put from unregistered memory is copied to the same
-// place in our copy of the ring, which is free exactly as long as the peer's.
+// is all that the receiver must know. What is put is copied to the same place in our copy of the
+// ring, which is free exactly as long as the peer's; but a large payload in registered memory is
+// lent: the device reads it where it lies, and the sender may change it once that was acknowledged.
 //
 // When a queue breaks, the peers replace all queues of the channel, on other ports where theirs do
 // not work any more: each stops its own, so that nothing can arrive late, tells the other the last
@@ -83,7 +84,9 @@ class Channel {
   // A message that the peer has not released.
   struct Sent {
     std::uint32_t until = 0;
-    std::uint32_t offset = 0, bytes = 0;  // In the ring, with its head.
+    std::uint32_t offset = 0, bytes = 0;   // In our copy of the ring, from the head on.
+    std::uint32_t number = 0;              // Of its ticket.
+    std::span<const std::byte> lent = {};  // What follows those bytes; empty: nothing.
   };
 
   struct alignas(64) Lane {
@@ -102,6 +105,7 @@ class Channel {
     std::array<Sent, message_window> window{};
     std::uint32_t window_first = 0, window_next = 0;  // They run on, and are masked on use.
     std::uint32_t window_again = 0;                   // From here on they must be posted again.
+    std::uint32_t window_lent = 0;                    // Up to here nothing is lent any more.
 
     Sent& at(std::uint32_t index) { return window[index % message_window]; }
   };
@@ -146,9 +150,13 @@ class Channel {
   bool has_window(Lane& lane);
   bool copy(std::byte* to, std::span<const std::byte> piece);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
+  const ibv_mr* device_memory(const Lane& lane, std::span<const std::byte> bytes);
+  bool is_lendable(const Lane& lane, const Parcel& parcel);
+  void take_back(Lane& lane);
+  void copy_lent(std::uint32_t lane, Sent& message);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
-  int post(Lane& lane, const Queue::Word* word, const Sent& message);
+  int post(Lane& lane, const Queue::Word* word, Sent& message);
   void fail_request(const Ticket& ticket, const ibv_wc& done);
   void take_message(Lane& lane, std::uint32_t until);
   void take_word(Lane& lane, std::uint32_t position);
@@ -163,6 +171,7 @@ class Channel {
   bool is_drained() const;
   void renew();
   void resume();
+  void find_lost(std::uint32_t lane, std::uint32_t arrived);
   void post_again();
   void begin_end(std::string reason);
   void conclude();

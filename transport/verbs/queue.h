@@ -15,7 +15,7 @@ constexpr std::uint32_t send_depth = 128;
 constexpr std::uint32_t message_window = 256;
 constexpr std::uint32_t receives_at_once = 32;
 constexpr std::uint32_t receive_depth = 2 * message_window + 4 * receives_at_once;
-constexpr std::uint32_t most_gathered = 1;    // Pieces of local memory of one write.
+constexpr std::uint32_t most_gathered = 2;    // Pieces of local memory of one write.
 constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
 constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 
@@ -72,6 +72,9 @@ class Queue {
 
   // A ticket of ours came back: everything up to it is done.
   void retire(std::uint32_t number) { retired_ = number; }
+  bool is_retired(std::uint32_t number) const {
+    return static_cast<std::int32_t>(retired_ - number) >= 0;
+  }
 
   // A receive was used up. Gives errno.
   int took_receive();

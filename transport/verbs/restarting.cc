@@ -100,17 +100,31 @@ void Channel::renew() {
   if (!unsaid.empty()) begin_end(unsaid);
 }
 
+// Sets where to begin again. What is lent is copied first, where it did not arrive: the device that
+// knew its memory may be gone.
+void Channel::find_lost(std::uint32_t number, std::uint32_t arrived) {
+  Lane& lane = lanes_[number];
+  lane.window_again = lane.window_next;
+  for (std::uint32_t k = lane.window_next; k != lane.window_first; --k) {
+    Sent& message = lane.at(k - 1);
+    const bool has_arrived = static_cast<std::int32_t>(message.until - arrived) <= 0;
+    if (has_arrived) break;
+    copy_lent(number, message);
+    lane.window_again = k - 1;
+  }
+  for (; lane.window_lent != lane.window_next; ++lane.window_lent) {
+    lane.at(lane.window_lent).lent = {};
+    lane.sent.store(lane.at(lane.window_lent).until, std::memory_order_release);
+  }
+}
+
 void Channel::resume() {
   std::uint32_t again = 0;
-  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
     const LaneState& theirs = restart_->theirs->lanes[i];
     take_word(lane, theirs.freed);
-    lane.window_again = lane.window_first;
-    while (lane.window_again != lane.window_next &&
-           static_cast<std::int32_t>(lane.at(lane.window_again).until - theirs.arrived) <= 0) {
-      ++lane.window_again;
-    }
+    find_lost(i, theirs.arrived);
     again += lane.window_next - lane.window_again;
   }
   log(LogLevel::warning, "verbs: connection to rank {} goes on over {}, {} messages sent again: {}",

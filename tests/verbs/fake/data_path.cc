@@ -163,6 +163,7 @@ int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
     }
     ++counts.requests;
     counts.inlined += (wr->send_flags & IBV_SEND_INLINE) != 0;
+    counts.gathered += wr->num_sge > 1;
     qp.sends.push({wr->wr_id, (wr->send_flags & IBV_SEND_SIGNALED) != 0});
     send(qp, *wr);
   }

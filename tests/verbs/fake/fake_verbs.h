@@ -45,7 +45,8 @@ void fake_verbs_raise(int event);
 struct FakeVerbsCounts {
   std::uint64_t doorbells;    // Calls of post_send.
   std::uint64_t requests;     // That they brought.
-  std::uint64_t inlined;      // Of those: whose bytes went along.
+  std::uint64_t inlined;      // Of those: whose bytes went along,
+  std::uint64_t gathered;     // and whose bytes were of more places than one.
   std::uint64_t completions;  // Polled, of sends.
   std::uint64_t receives;     // Calls of post_recv.
   std::uint64_t reads;        // Done.
