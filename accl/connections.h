@@ -20,6 +20,8 @@ struct ConnectionOptions {
   std::string transport = "auto";  // "auto": shm on one host, else tcp; never ucx, verbs.
   std::string fault;               // transport/fault; empty: none.
   std::uint64_t topic = 0;         // Of the communicator in its session.
+  // See CommunicatorOptions: by rank of the session.
+  std::vector<std::uint32_t> lanes{};
   // Counts every message and its payload (transport/trace); null: nothing is counted.
   std::shared_ptr<TransportCounters> counters{};
 };
@@ -73,6 +75,7 @@ class Connections {
   void join(Rank peer, const Deadline& deadline, const Watch& watch);
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
+  std::vector<std::uint32_t> network_paths() const;
   bool is_local(Rank peer) const;
   std::uint32_t index_on_host() const;
   Geometry geometry() const;

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "accl/base/error.h"
+#include "accl/base/text_file.h"
 #include "tests/transport/ring.h"
 #include "tests/transport/world.h"
 #include "tests/verbs/fake/fake_verbs.h"
@@ -413,6 +414,36 @@ TEST_F(VerbsFake, LabelsAndDevicesAreTheUsersChoice) {
   ASSERT_EQ(fake_.labels(labels.data(), labels.size()), 4U);
   std::ranges::sort(labels);
   EXPECT_EQ(labels, (std::array<std::uint32_t, 4>{7, 7, 9, 9}));
+}
+
+// Two queues each way, of which each knows its own direction; what is set by hand wins.
+TEST_F(VerbsFake, LanesArePinnedToKnownPaths) {
+  fake_.set_devices(2);
+  const std::string file = testing::TempDir() + "/verbs-test-paths.json";
+  write_text(file, R"({"version": 1, "pairs": [
+    {"from": "192.0.2.1", "to": "192.0.2.2", "classes": [{"labels": [11]}, {"labels": [12, 13]}]},
+    {"from": "192.0.2.2", "to": "192.0.2.1", "classes": [{"labels": [21]}, {"labels": [22]}]}]})");
+  const auto labels_under = [&](const Environment& environment,
+                                const std::vector<std::uint32_t>& network_paths) {
+    fake_.reset();
+    fake_.set_devices(2);
+    const auto one = [&](std::uint32_t turn) {
+      return make_verbs_transport(geometry, {.shared_object = library(),
+                                             .settings = settings_of(environment),
+                                             .turn = turn,
+                                             .network_paths = network_paths});
+    };
+    auto [here, there] = join(one(0), one(1));
+    std::vector<std::uint32_t> labels(2 * geometry.lanes);
+    EXPECT_EQ(fake_.labels(labels.data(), geometry.lanes * 2), labels.size());
+    std::ranges::sort(labels);
+    return labels;
+  };
+  using Labels = std::vector<std::uint32_t>;
+  EXPECT_EQ(labels_under({{"ACCL_IB_PATHS", file}}, {}), (Labels{11, 12, 21, 22}));
+  EXPECT_EQ(labels_under({{"ACCL_IB_PATHS", file}}, {1, 1}), (Labels{12, 13, 22, 22}));
+  const Environment by_hand{{"ACCL_IB_PATHS", file}, {"ACCL_IB_FLOW_LABELS", "7"}};
+  EXPECT_EQ(labels_under(by_hand, {}), (Labels{7, 7, 7, 7}));
 }
 
 TEST_F(VerbsFake, ASecondPortCanBeChosen) {

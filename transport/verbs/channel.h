@@ -28,9 +28,10 @@ namespace accl::verbs {
 class Channel {
  public:
   // Greets the peer over the meeting socket. Lane i is on rail i modulo their number; they outlive
-  // the channel. Throws Error (system) where a device has no more queues or memory.
+  // the channel. All lanes are pinned to `network_path`, where one is given and ACCL_IB_PATHS has
+  // paths to this peer. Throws Error (system) where a device has no more queues or memory.
   Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-          Fd meeting);
+          Fd meeting, std::optional<std::uint32_t> network_path = std::nullopt);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel() = default;
@@ -96,7 +97,7 @@ class Channel {
   bool connect_lanes(const Opening& theirs);
   void take_ready();
   void take_farewell();
-  std::uint32_t flow_label(std::uint32_t lane) const;
+  std::uint32_t flow_label(std::uint32_t lane, const Opening& theirs) const;
 
   bool has_window(Lane& lane);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
@@ -119,6 +120,7 @@ class Channel {
   const std::span<const std::unique_ptr<Rail>> rails_;
   const Geometry geometry_;
   const Rank peer_;
+  const std::optional<std::uint32_t> network_path_;
   Talk talk_;
   std::string path_;
 

@@ -3,6 +3,7 @@
 // that it is ready. Nobody writes before the other one is.
 #include <cstring>
 
+#include "accl/base/log.h"
 #include "accl/base/mix.h"
 #include "transport/verbs/channel.h"
 
@@ -20,10 +21,11 @@ constexpr std::uint32_t label_count = 1 << 14;
 }  // namespace
 
 Channel::Channel(std::span<const std::unique_ptr<Rail>> rails, const Geometry& geometry, Rank peer,
-                 Fd meeting)
+                 Fd meeting, std::optional<std::uint32_t> network_path)
     : rails_(rails),
       geometry_(geometry),
       peer_(peer),
+      network_path_(network_path),
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
       completions_(rails.size()),
@@ -115,7 +117,7 @@ bool Channel::connect_lanes(const Opening& theirs) {
     lane.peer_inbox = theirs.lanes[connected_].inbox;
     lane.peer_key = theirs.lanes[connected_].key;
     try {
-      lane.queue->connect(theirs.lanes[connected_], flow_label(connected_));
+      lane.queue->connect(theirs.lanes[connected_], flow_label(connected_, theirs));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::timeout || ++tries_ == most_tries) throw;
       return false;
@@ -139,9 +141,25 @@ void Channel::take_ready() {
 // Each lane has a range of labels of its own, so that switches that hash source ports see them
 // apart, and those that map ranges to cables can be told which range is which. Where in it, the
 // queues' numbers decide.
-std::uint32_t Channel::flow_label(std::uint32_t lane) const {
-  const std::vector<std::uint32_t>& labels = rail_of(lane).port().settings().flow_labels;
+//
+// Where the paths of labels are known, lanes take one after the other, from a path that the peer's
+// number gives: ranks that send to different peers at a time, as in any step of an algorithm, then
+// tend to be on different paths with equal lanes, too (in fat trees known as D-mod-k routing).
+std::uint32_t Channel::flow_label(std::uint32_t lane, const Opening& theirs) const {
+  const Port& port = rail_of(lane).port();
+  const Settings& settings = port.settings();
+  const std::vector<std::uint32_t>& labels = settings.flow_labels;
   if (!labels.empty()) return labels[lane % labels.size()];
+  if (settings.paths != nullptr) {
+    const Gid& to = theirs.lanes[lane].gid;
+    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)),
+                                   .has_one_path = network_path_.has_value()};
+    const auto of_rail = static_cast<std::uint32_t>(lane / rails_.size());
+    const auto label = settings.paths->label(port.gid().gid, to, choice, of_rail);
+    if (label) return *label;
+    log(LogLevel::info, "verbs: {} to {} is not in ACCL_IB_PATHS: lane {} is not pinned",
+        text_of(port.gid().gid), text_of(to), lane);
+  }
   const std::uint32_t width = label_count / static_cast<std::uint32_t>(lanes_.size());
   const std::uint64_t draw = mix(lanes_[lane].queue->address().queue);
   return lane * width + 1 + static_cast<std::uint32_t>(draw % (width - 1));

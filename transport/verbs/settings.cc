@@ -44,6 +44,7 @@ class Variable {
   }
 
   bool is_set() const { return !text_.empty(); }
+  const std::string& name() const { return name_; }
   const std::string& text() const { return text_; }
 
   [[noreturn]] void refuse(const std::string& takes) const {
@@ -122,6 +123,15 @@ std::vector<std::uint32_t> read_labels(const Variable& variable) {
   return labels;
 }
 
+std::shared_ptr<const PathTable> read_paths(const Variable& variable) {
+  if (!variable.is_set()) return nullptr;
+  try {
+    return std::make_shared<const PathTable>(PathTable::load(variable.text()));
+  } catch (const Error& error) {
+    fail(error.kind(), "{}: {}", variable.name(), error.what());
+  }
+}
+
 }  // namespace
 
 bool DeviceFilter::admits(std::string_view device, int port) const {
@@ -162,6 +172,7 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   mtu.read(settings.mtu_bytes, 256, 4096, "bytes, a power of two");
   if ((settings.mtu_bytes & (settings.mtu_bytes - 1)) != 0) mtu.refuse("give 256, 512 ... 4096");
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
+  settings.paths = read_paths(variable("PATHS"));
   return settings;
 }
 

@@ -5,10 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "transport/verbs/paths.h"
 
 namespace accl::verbs {
 
@@ -49,6 +52,8 @@ struct Settings {
   int mtu_bytes = 0;  // 0: the port's.
   // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
   std::vector<std::uint32_t> flow_labels;
+  // Where those are empty: what lanes are pinned by. Null: nothing is known of paths.
+  std::shared_ptr<const PathTable> paths;
 };
 
 // `get` gives a variable's text or null. Throws Error(invalid_argument) that names the variable and

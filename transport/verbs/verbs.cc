@@ -55,6 +55,7 @@ class Hub {
 
   const Geometry geometry_;
   const Milliseconds farewell_time_;
+  const std::vector<std::uint32_t> network_paths_;  // By peer, or empty.
   const verbs::Api api_;
   std::vector<std::unique_ptr<Rail>> rails_;
   Fd meetings_;  // Every meeting socket, by channel, and every device's events.
@@ -67,6 +68,7 @@ class Hub {
 Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
     : geometry_(geometry),
       farewell_time_(options.farewell),
+      network_paths_(options.network_paths),
       api_(verbs::Api::load(options.shared_object)),
       meetings_(::epoll_create1(EPOLL_CLOEXEC)),
       events_(::epoll_create1(EPOLL_CLOEXEC)) {
@@ -91,7 +93,9 @@ void Hub::choose_rails(const VerbsOptions& options) {
 }
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
-  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting));
+  std::optional<std::uint32_t> path;
+  if (index(peer) < network_paths_.size()) path = network_paths_[index(peer)];
+  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting), path);
   farewell_.reset();  // Whoever left before had its time.
   channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
