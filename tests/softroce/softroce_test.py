@@ -1,7 +1,8 @@
 """softroce_test.py ROOT BUILD: real libibverbs over real RoCE v2 packets, in virtual machines with
 eight Soft-RoCE NICs. On one bridge: the conformance suite, every algorithm and collective, and what
 is said when ranks die, links go down and NICs vanish. On a BiGraph and on a leaf-spine of switches:
-what every cable carries under the rank map, and cables that are cut. Prints TAP."""
+what every cable carries under the rank map, whether labels take the paths that probes found, and
+cables that are cut. Prints TAP."""
 
 import json
 import os
@@ -193,7 +194,7 @@ class Fabric:
     def topo(*words):
         return clusters.accl_topo(str(BUILD / "topology" / "tool" / "accl-topo"), *map(str, words))
 
-    def start(self, *words):
+    def start(self, *words, **environment):
         """accl-perf allreduce WORDS, each rank on its own device only."""
         self.jobs += 1
         out = pathlib.Path(f"/tmp/fabric{self.jobs}.json")
@@ -206,7 +207,8 @@ class Fabric:
             processes.append(subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, "ACCL_IB_HCA": device, "ACCL_IB_TIMEOUT": SLOW}))
+                env={**os.environ, "ACCL_IB_HCA": device, "ACCL_IB_TIMEOUT": SLOW,
+                     **environment}))
         return processes, out
 
     @staticmethod
@@ -230,6 +232,29 @@ class Fabric:
         check = counters.check(self.cluster, order, row["accl"]["traffic"], wire, answer)
         return check, answer
 
+    def probed(self):
+        """What accl-topo paths finds between NICs of different leaves."""
+        pairs = []
+        for start in self.cluster.nics:
+            far = [self.cluster.address[nic] for nic in self.cluster.nics
+                   if self.cluster.switch_of[nic] != self.cluster.switch_of[start]]
+            found = self.topo("paths", "--from", self.cluster.address[start], "--to",
+                              ",".join(far), "--labels", 16, "--json")
+            pairs += json.loads(found)["pairs"]
+        return pairs
+
+    def shares(self, *words, **environment):
+        """{leaf: its spines' shares of what it sends to spines}, of one job."""
+        before = self.network.counters()
+        self.finish(self.start("-b", MIB, "-e", MIB, "-n", 1, "-c", 1, *words, **environment))
+        after = self.network.counters()
+        shares = {}
+        for leaf in dict.fromkeys(self.cluster.switch_of.values()):
+            ways = [(cable.name, leaf) for cable, _there in self.cluster.between_switches(leaf)]
+            sent = [after[way][0] - before[way][0] for way in ways]
+            shares[leaf] = [round(one / sum(sent), 3) for one in sent]
+        return shares
+
     def cut_in_mid_run(self):
         """A cable between two switches goes; the job must end well, over another way."""
         started = self.start("--algo", "ring", "-b", 64 * KIB, "-e", 64 * KIB, "-n", 200, "-c", 1)
@@ -250,6 +275,23 @@ def hdrm_over_a_bigraph_shares_no_cable():
     fabric.cut_in_mid_run()
 
 
+def labels_take_the_spines_that_probes_found():
+    """Pinned to one class all packets meet on one spine; to all classes, each has its half."""
+    fabric = Fabric("leafspine-8", LEAF_SPINE)
+    pairs = fabric.probed()
+    assert len(pairs) == NICS * NICS // 2, pairs
+    assert all(len(pair["classes"]) == 2 for pair in pairs), pairs
+    print(f"# not pinned: {fabric.shares('--algo', 'hd')}")
+    paths = pathlib.Path("/tmp/paths.json")
+    one = [{**pair, "classes": pair["classes"][:1]} for pair in pairs]
+    for kept, more, least, most in ((one, (), 0.98, 1), (pairs, (), 0.45, 0.55),
+                                    (pairs, ("--map", fabric.map), 0.45, 0.55)):
+        paths.write_text(json.dumps({"version": 1, "pairs": kept}))
+        shares = fabric.shares("--algo", "hd", *more, ACCL_IB_PATHS=str(paths))
+        print(f"# pinned {' '.join(map(str, more))}: {shares}")
+        assert all(least <= share[0] <= most for share in shares.values()), (more, shares)
+
+
 def a_spine_that_dies_in_mid_run_is_survived():
     fabric = Fabric("leafspine-8", LEAF_SPINE)
     fabric.cut_in_mid_run()
@@ -263,6 +305,7 @@ PARTS = {"bridge": (the_transport_does_what_all_transports_must,
                     a_network_without_rdma_is_an_error_that_says_what_there_is,
                     a_nic_that_is_removed_is_an_error_in_time),
          "bigraph": (hdrm_over_a_bigraph_shares_no_cable,),
+         "paths": (labels_take_the_spines_that_probes_found,),
          "leafspine": (a_spine_that_dies_in_mid_run_is_survived,)}
 
 
