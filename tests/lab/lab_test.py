@@ -145,9 +145,13 @@ def leaf_spine_spreads(lab):
     assert len(sent) == 4 and min(sent.values()) > 0, sent
 
 
-def at_nic(nic, *command):
-    done = subprocess.run(["ip", "netns", "exec", namespace_of(nic), *map(str, command)], text=True,
+def run_at_nic(nic, *command):
+    return subprocess.run(["ip", "netns", "exec", namespace_of(nic), *map(str, command)], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def at_nic(nic, *command):
+    done = run_at_nic(nic, *command)
     assert done.returncode == 0, done
     return done.stdout
 
@@ -187,6 +191,8 @@ def labels_are_told_apart_by_spine(lab):
         spines += passed[0]
     there = [spine for _cable, spine in lab.cluster.between_switches(leaf_of[source])]
     assert spines == there and len(spines) == 4, (spines, far)
+    done = run_at_nic(source, lab.tool, "paths", "--from", addresses[source], "--to", "10.9.9.9")
+    assert done.returncode == 2 and "knows no way to 10.9.9.9" in done.stderr, done
 
 
 def carries_on_over_a_detour(lab):

@@ -33,6 +33,7 @@ class Network : public Wire {
   std::uint32_t loses_every = 0;  // So many answers, one is lost.
   Milliseconds limit{0};          // A router answers once in this time.
   bool quotes_little = false;
+  bool has_no_way = false;  // The first leaf has no route.
   std::vector<Probe> sent;
 
   Ipv4 spine_of(std::uint16_t label) const {
@@ -40,7 +41,7 @@ class Network : public Wire {
   }
   Ipv4 router(const Probe& probe) const {
     if (probe.ttl >= distance) return probe.to;
-    if (probe.ttl == 1) return first_leaf;
+    if (probe.ttl == 1 || has_no_way) return first_leaf;
     return probe.ttl == 2 ? spine_of(probe.label) : last_leaf;
   }
 
@@ -56,9 +57,12 @@ class Network : public Wire {
     free_at_[by] = now_ + limit;
     if (loses_every > 0 && ++answers_ % loses_every == 0) return;
     const auto ttl = quotes_little ? std::uint8_t{0} : probe.ttl;
-    coming_.emplace_back(
-        now_ + Milliseconds(1),
-        Answer{.by = by, .to = probe.to, .port = probe.port, .label = probe.label, .ttl = ttl});
+    coming_.emplace_back(now_ + Milliseconds(1), Answer{.by = by,
+                                                        .to = probe.to,
+                                                        .port = probe.port,
+                                                        .label = probe.label,
+                                                        .ttl = ttl,
+                                                        .has_no_way = has_no_way && probe.ttl > 1});
   }
 
   std::optional<Answer> receive(Clock::time_point until) override {
@@ -213,6 +217,19 @@ TEST(Probing, NobodyAtAllIsAnErrorThatNamesTheDestination) {
     EXPECT_NE(std::string(error.what()).find("10.0.1.2"), std::string::npos) << error.what();
   }
   EXPECT_LE(network.sent.size(), 48U);
+}
+
+TEST(Probing, ARouterWithoutARouteIsNamed) {
+  Network network(16);
+  network.has_no_way = true;
+  network.distance = 100;
+  try {
+    static_cast<void>(trace_of(network));
+    FAIL() << "found a way to nowhere";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("10.0.0.1 says"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(strays(network), 0U);
 }
 
 TEST(Probing, SeveralDestinationsAreAskedTogether) {

@@ -29,6 +29,7 @@ struct Way {
   Ipv4 to;
   unsigned distance = 0;                   // Of the destination; 0: it has not answered.
   unsigned routers = 0;                    // TTLs that are asked for.
+  std::optional<Ipv4> refused_by;          // A router that knows no way.
   std::vector<std::optional<Ipv4>> heard;  // While measuring, by TTL - 1.
   std::vector<Hops> hops;                  // By label; ends where the destination answers.
   std::vector<Silence> silence;            // By TTL - 1.
@@ -85,7 +86,7 @@ class Prober {
     const std::span<const std::uint16_t> labels = wire_.labels();
     for (const Way& way : ways_) {
       if (ttl > way.heard.size() || way.heard[ttl - 1]) continue;
-      if (way.distance != 0 && ttl > way.distance) continue;
+      if (way.refused_by || (way.distance != 0 && ttl > way.distance)) continue;
       send({.to = way.to,
             .port = static_cast<std::uint16_t>(measuring_port + ttl),
             .label = labels[turn % labels.size()],
@@ -103,6 +104,11 @@ class Prober {
   }
 
   void prepare(Way& way) {
+    if (way.distance == 0 && way.refused_by) {
+      fail(ErrorKind::remote,
+           "{} says that it knows no way to {}; is it an address of this fabric?",
+           text_of(*way.refused_by), text_of(way.to));
+    }
     way.routers = way.distance == 0 ? static_cast<unsigned>(way.heard.size()) : way.distance - 1;
     while (way.distance == 0 && way.routers > 0 && !way.heard[way.routers - 1]) --way.routers;
     if (way.distance == 0 && way.routers == 0) {
@@ -217,8 +223,13 @@ class Prober {
   void take(const Answer& answer) {
     const auto way = std::ranges::find(ways_, answer.to, &Way::to);
     if (way == ways_.end()) return;
-    if (answer.port == roce_port) return take_hop(*way, answer);
-    if (answer.port > measuring_port) take_measurement(*way, answer);
+    if (answer.has_no_way) {
+      way->refused_by = answer.by;
+    } else if (answer.port == roce_port) {
+      take_hop(*way, answer);
+    } else if (answer.port > measuring_port) {
+      take_measurement(*way, answer);
+    }
   }
 
   Trace trace_of(const Way& way) const {

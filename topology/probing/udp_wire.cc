@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -37,18 +38,29 @@ sockaddr_in name_of(Ipv4 address, std::uint16_t port) {
 
 Ipv4 address_of(const sockaddr_in& name) { return Ipv4{ntohl(name.sin_addr.s_addr)}; }
 
-// The router that an error comes from; none where this host made it.
-std::optional<Ipv4> offender_of(const msghdr& message) {
+// An ICMP error: who sends it, and what of.
+struct Said {
+  sock_extended_err error;
+  sockaddr_in by;
+
+  bool is_expired() const { return error.ee_type == ICMP_TIME_EXCEEDED; }
+  bool has_no_way() const {
+    const int code = error.ee_code;
+    const bool is_told = code == ICMP_NET_UNREACH || code == ICMP_HOST_UNREACH ||
+                         code == ICMP_NET_UNKNOWN || code == ICMP_HOST_UNKNOWN;
+    return error.ee_type == ICMP_DEST_UNREACH && is_told;
+  }
+};
+
+// None where this host made it.
+std::optional<Said> said_in(const msghdr& message) {
   for (const cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
        part = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(part))) {
     if (part->cmsg_level != IPPROTO_IP || part->cmsg_type != IP_RECVERR) continue;
-    struct {
-      sock_extended_err error;
-      sockaddr_in by;
-    } said{};
+    Said said{};
     const std::size_t bytes = part->cmsg_len - CMSG_LEN(0);
     std::memcpy(&said, CMSG_DATA(part), std::min(bytes, sizeof said));
-    if (said.error.ee_origin == SO_EE_ORIGIN_ICMP) return address_of(said.by);
+    if (said.error.ee_origin == SO_EE_ORIGIN_ICMP) return said;
   }
   return std::nullopt;
 }
@@ -156,14 +168,18 @@ std::optional<Answer> UdpWire::read(std::size_t number) {
     ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
     return std::nullopt;
   }
-  const std::optional<Ipv4> by = offender_of(message);
-  if (!by || *by == from_) return std::nullopt;
+  const std::optional<Said> said = said_in(message);
+  if (!said || address_of(said->by) == from_) return std::nullopt;
+  const Ipv4 by = address_of(said->by);
+  const bool has_no_way = by != address_of(to) && said->has_no_way();
+  if (by != address_of(to) && !said->is_expired() && !has_no_way) return std::nullopt;  // A filter.
   const bool is_quoted = bytes == sizeof payload && payload == payload_of(payload[0]);
-  return Answer{.by = *by,
+  return Answer{.by = by,
                 .to = address_of(to),
                 .port = ntohs(to.sin_port),
                 .label = labels_[number],
-                .ttl = is_quoted ? payload[0] : std::uint8_t{0}};
+                .ttl = is_quoted ? payload[0] : std::uint8_t{0},
+                .has_no_way = has_no_way};
 }
 
 }  // namespace accl::topology

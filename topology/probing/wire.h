@@ -29,7 +29,8 @@ struct Answer {
   Ipv4 to{};  // Of the probe, as are the next three.
   std::uint16_t port = 0;
   std::uint16_t label = 0;
-  std::uint8_t ttl = 0;  // 0: it quotes too little of the probe to tell.
+  std::uint8_t ttl = 0;     // 0: it quotes too little of the probe to tell.
+  bool has_no_way = false;  // A router that knows none to the destination.
 };
 
 class Wire {
