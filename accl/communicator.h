@@ -28,6 +28,9 @@ struct CommunicatorOptions {
   std::string intra_host = "auto";  // "auto", "direct", "nic": see ConnectionOptions.
   std::optional<First> first;       // Distance of halving-doubling; none: the rank map's, or near.
   std::vector<Rank> order;          // Position -> rank; empty: rank r sits at position r.
+  // By rank of the session: the rank map's lane of what this rank sends there, a path of its own
+  // through the network. Empty: no map, or one without lanes.
+  std::vector<std::uint32_t> lanes;
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
   std::optional<Choice> choice;  // For every call it fits, in place of the table's: for tuning.
   std::shared_ptr<TransportCounters> counters;  // Counts what is sent, at the cost of some speed.

@@ -180,9 +180,20 @@ Transport& Connections::transport_for(Rank peer) {
 std::unique_ptr<Transport> Connections::make_push() const {
   if (network() == "ucx") return make_ucx_transport(geometry());
   if (network() == "verbs") {
-    return make_verbs_transport(geometry(), {.turn = index_on_host()});
+    return make_verbs_transport(geometry(),
+                                {.turn = index_on_host(), .network_paths = network_paths()});
   }
   return make_tcp_transport(geometry());
+}
+
+// By rank here; empty where no map tells.
+std::vector<std::uint32_t> Connections::network_paths() const {
+  std::vector<std::uint32_t> paths;
+  for (const Rank rank : ranks_) {
+    if (index(rank) >= options_.lanes.size()) return {};
+    paths.push_back(options_.lanes[index(rank)]);
+  }
+  return paths;
 }
 
 std::vector<Rank> Connections::not_joined(std::span<const Rank> peers) const {

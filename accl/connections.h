@@ -23,6 +23,8 @@ struct ConnectionOptions {
   std::string intra_host = "auto";
   std::string fault;        // transport/fault; empty: none.
   std::uint64_t topic = 0;  // Of the communicator in its session.
+  // See CommunicatorOptions: by rank of the session.
+  std::vector<std::uint32_t> lanes{};
   // Counts every message and its payload (transport/trace); null: nothing is counted.
   std::shared_ptr<TransportCounters> counters{};
 };
@@ -81,6 +83,7 @@ class Connections {
   void join(Rank peer, const Deadline& deadline, const Watch& watch);
   Transport& transport_for(Rank peer);
   std::unique_ptr<Transport> make_push() const;
+  std::vector<std::uint32_t> network_paths() const;
   bool is_local(Rank peer) const;
   bool shares_memory_inside_hosts() const;
   std::string network() const;  // The transport between hosts.

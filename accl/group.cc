@@ -78,6 +78,7 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
                     .intra_host = options.intra_host,
                     .fault = options.fault,
                     .topic = topic,
+                    .lanes = options.lanes,
                     .counters = options.counters}),
       expected_transport_(connections_.expected()),
       routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,

@@ -94,6 +94,16 @@ class Group final : public Communicator {
   const CommunicatorOptions options_;
   const Rank self_;
   std::unique_ptr<Watch> watch_;
+  // accl_alloc memory that calls were made with. Kept alive until the devices forgot it, and until
+  // the connections have ended, which may have to send it again.
+  struct KnownBlock {
+    std::shared_ptr<const HeapBlock> block;
+    std::unique_ptr<Region> shared;   // With ranks of this host; null: not.
+    std::unique_ptr<Region> network;  // Known to the network's devices; null: not.
+    bool was_offered = false;         // To the network.
+  };
+  std::map<std::uint64_t, KnownBlock> blocks_;          // By cookie.
+  std::vector<std::shared_ptr<const HeapBlock>> held_;  // By the call in flight.
   Connections connections_;
   const std::string expected_transport_;
   Routes routes_;
@@ -110,15 +120,6 @@ class Group final : public Communicator {
   std::uint64_t bound_shape_ = 0;
   bool is_bound_ = false;
   std::uint8_t barrier_bytes_[2] = {0, 0};
-  // accl_alloc memory that calls were made with. Kept alive until the devices forgot it.
-  struct KnownBlock {
-    std::shared_ptr<const HeapBlock> block;
-    std::unique_ptr<Region> shared;   // With ranks of this host; null: not.
-    std::unique_ptr<Region> network;  // Known to the network's devices; null: not.
-    bool was_offered = false;         // To the network.
-  };
-  std::map<std::uint64_t, KnownBlock> blocks_;          // By cookie.
-  std::vector<std::shared_ptr<const HeapBlock>> held_;  // By the call in flight.
 
   std::deque<std::shared_ptr<Pending>> pending_;
   bool is_begun_ = false;        // The front of pending_ is in the executor.

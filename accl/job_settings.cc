@@ -113,6 +113,20 @@ std::vector<Rank> order_of(const RankMap& map, std::span<const Member> members) 
   return order;
 }
 
+std::vector<std::uint32_t> lanes_of(const RankMap& map, std::span<const Rank> order, Rank self) {
+  const auto& seats = map.seats;
+  const auto is_as_the_first = [&](const topology::Seat& seat) {
+    return seat.lane == seats.front().lane && seat.own_lanes.empty();
+  };
+  if (std::ranges::all_of(seats, is_as_the_first)) return {};
+  const auto place = static_cast<std::size_t>(std::ranges::find(order, self) - order.begin());
+  std::vector<std::uint32_t> lanes(seats.size());
+  for (std::size_t p = 0; p < seats.size(); ++p) {
+    lanes[index(order[p])] = seats[place].lane_to(seats[p].rank);
+  }
+  return lanes;
+}
+
 std::string missing_nic(const topology::Seat& seat, const std::string& devices) {
   std::vector<std::string> names;
   std::error_code problem;  // Many hosts have no such folder.

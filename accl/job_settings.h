@@ -25,6 +25,11 @@ struct JobSettings {
 // Error(invalid_argument) that names the host on which job and map differ.
 std::vector<Rank> order_of(const topology::RankMap& map, std::span<const Member> members);
 
+// The lanes that the map gives what this rank sends, by the rank it goes to; `order` is order_of().
+// Empty where all lanes of the map are alike: then it tells nothing of paths.
+std::vector<std::uint32_t> lanes_of(const topology::RankMap& map, std::span<const Rank> order,
+                                    Rank self);
+
 // A warning for people if this host has RDMA devices and none of them is the NIC that the map gives
 // this seat; else empty. `devices` is where the kernel lists them.
 std::string missing_nic(const topology::Seat& seat,

@@ -76,6 +76,7 @@ std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_
   if (!map.empty() && communicator.order.empty()) {
     const auto parsed = topology::parse_rank_map(map, "rank 0's rank map", size);
     communicator.order = order_of(parsed, session->members());
+    communicator.lanes = lanes_of(parsed, communicator.order, rank);
     if (!communicator.first && parsed.first == "far") communicator.first = First::far;
     const auto place = std::ranges::find(communicator.order, rank) - communicator.order.begin();
     const std::string missing = missing_nic(parsed.seats[static_cast<std::size_t>(place)]);

@@ -27,6 +27,7 @@ SYSCTLS = {
     "net.ipv4.conf.default.ignore_routes_with_linkdown": 1,
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv4.icmp_ratelimit": 0,                      # Whoever asks by TTL is answered.
     "net.ipv6.conf.all.disable_ipv6": 1,               # Its chatter would be in the counters.
     "net.ipv6.conf.default.disable_ipv6": 1,
     # No packet is lost here. BBR would keep only four under way, too few for a path of four slow

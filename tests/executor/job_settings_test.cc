@@ -96,6 +96,20 @@ TEST(RankOrder, WhereJobAndMapDifferTheHostIsNamed) {
       << complaint(map, job({"a", "b", "b", "b"}));
 }
 
+// Seats of ranks 1, 0, 2 in the map, of ranks 2, 0, 1 in the job.
+TEST(RankMapLanes, GoByTheRanksOfTheJob) {
+  auto map = map_of({{"b", 0}, {"a", 0}, {"a", 1}});
+  map.seats[0].rank = Rank{1};
+  map.seats[1].rank = Rank{0};
+  const auto order = order_of(map, job({"a", "a", "b"}));
+  ASSERT_EQ(order, (std::vector{Rank{2}, Rank{0}, Rank{1}}));
+  EXPECT_EQ(lanes_of(map, order, Rank{0}), std::vector<std::uint32_t>()) << "all are alike";
+  map.seats[1].lane = 3;
+  map.seats[1].own_lanes = {{Rank{1}, 5}};
+  EXPECT_EQ(lanes_of(map, order, Rank{0}), (std::vector<std::uint32_t>{3, 3, 5}));
+  EXPECT_EQ(lanes_of(map, order, Rank{2}), (std::vector<std::uint32_t>{0, 0, 0}));
+}
+
 TEST(RankMapNic, ADeviceThatIsNotThereIsNamedWithThoseThatAre) {
   const std::filesystem::path folder =
       std::filesystem::temp_directory_path() / fmt::format("accl-devices-{}", ::getpid());

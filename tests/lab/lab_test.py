@@ -1,6 +1,7 @@
 """lab_test.py ROOT BUILD: the lab at 16 endpoints. Real packets over shaped cables: what was moved
 is what was planned, cut cables are survived or named, and nothing remains. Prints TAP."""
 
+import json
 import os
 import pathlib
 import signal
@@ -16,7 +17,8 @@ import counters  # noqa: E402
 import fault  # noqa: E402
 import peers  # noqa: E402
 from experiment import CASES  # noqa: E402
-from lab import Lab  # noqa: E402
+from lab import Lab, subtract  # noqa: E402
+from network import namespace_of  # noqa: E402
 
 MIB = 1 << 20
 RATE_BITS, MTU = 50_000_000, 9000
@@ -27,6 +29,15 @@ leaf: {switches: 4, nics: 4}
 spine: {switches: 4}
 gbps: 100
 """
+# Datagrams as RoCE would send them: from an address and label to another address.
+BURST = """import socket, sys
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind((sys.argv[1], 49152 + int(sys.argv[2])))
+for _ in range(int(sys.argv[4])):
+    one.sendto(b"12345678", (sys.argv[3], 4791))
+"""
+BURST_PACKETS = 200
+STRAY_PACKETS = 20  # Of neighbours who ask for each other.
 
 
 class Tap:
@@ -135,6 +146,56 @@ def leaf_spine_spreads(lab):
     assert len(sent) == 4 and min(sent.values()) > 0, sent
 
 
+def run_at_nic(nic, *command):
+    return subprocess.run(["ip", "netns", "exec", namespace_of(nic), *map(str, command)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def at_nic(nic, *command):
+    done = run_at_nic(nic, *command)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def spines_of_burst(lab, source, target, label):
+    """The spines that datagrams of this label pass, by the counters of the leaf's cables."""
+    leaf = lab.cluster.switch_of[source]
+    addresses = lab.cluster.address
+    before = lab.network.counters()
+    at_nic(source, sys.executable, "-c", BURST, addresses[source], label, addresses[target],
+           BURST_PACKETS)
+    time.sleep(0.3)
+    moved = subtract(lab.network.counters(), before)
+    packets = {spine: moved[cable.name, leaf][1]
+               for cable, spine in lab.cluster.between_switches(leaf)}
+    passed = [spine for spine, count in packets.items() if count >= BURST_PACKETS]
+    assert all(packets[spine] < STRAY_PACKETS for spine in packets if spine not in passed), packets
+    return passed
+
+
+def labels_are_told_apart_by_spine(lab):
+    """What the probes find is true: a label's datagrams pass the spine of its class, no other."""
+    nics, leaf_of, addresses = lab.cluster.nics, lab.cluster.switch_of, lab.cluster.address
+    source = nics[0]
+    target = next(nic for nic in nics if leaf_of[nic] != leaf_of[source])
+    beside = next(nic for nic in nics[1:] if leaf_of[nic] == leaf_of[source])
+    found = at_nic(source, lab.tool, "paths", "--from", addresses[source], "--to",
+                   f"{addresses[target]},{addresses[beside]}", "--json")
+    far, near = json.loads(found)["pairs"]
+    assert len(near["classes"]) == 1 and len(near["classes"][0]["hops"]) == 1, near
+    assert sum(len(one["labels"]) for one in far["classes"]) == 64, far
+    spines = []
+    for one in far["classes"]:
+        assert len(one["hops"]) == 3 and "*" not in one["hops"], one
+        passed = [spines_of_burst(lab, source, target, label) for label in one["labels"][:3]]
+        assert all(each == passed[0] for each in passed) and len(passed[0]) == 1, (one, passed)
+        spines += passed[0]
+    there = [spine for _cable, spine in lab.cluster.between_switches(leaf_of[source])]
+    assert spines == there and len(spines) == 4, (spines, far)
+    done = run_at_nic(source, lab.tool, "paths", "--from", addresses[source], "--to", "10.9.9.9")
+    assert done.returncode == 2 and "knows no way to 10.9.9.9" in done.stderr, done
+
+
 def carries_on_over_a_detour(lab):
     outcome = fault.cut_between_switches(lab, lab.order("hdrm"))
     assert outcome.run.result.good, outcome.run.result.complaint()
@@ -182,6 +243,8 @@ def inside_leaf_spine():
     with Lab(spec, BUILD, RATE_BITS, MTU) as lab:
         tap.hold("leaf-spine: the hash spreads flows over all spines",
                  lambda: leaf_spine_spreads(lab))
+        tap.hold("leaf-spine: accl-topo paths knows by which spine a flow label goes",
+                 lambda: labels_are_told_apart_by_spine(lab))
     return 0 if tap.good else 1
 
 
@@ -223,11 +286,11 @@ def outside():
         print(f"1..0 # SKIP the lab {why}")
         return 0
     before = traces()
-    print("1..9")
+    print("1..10")
     status = [alone.run([sys.executable, __file__, str(ROOT), str(BUILD), part])
               for part in ("bigraph", "leafspine")]
     tap = Tap()
-    tap.number = 7
+    tap.number = 8
 
     def same():
         assert traces() == before, f"before {before}, after {traces()}"

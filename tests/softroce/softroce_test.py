@@ -1,7 +1,8 @@
 """softroce_test.py ROOT BUILD: real libibverbs over real RoCE v2 packets, in virtual machines with
 eight Soft-RoCE NICs. On one bridge: the conformance suite, every algorithm and collective, and what
 is said when ranks die, links go down and NICs vanish. On a BiGraph and on a leaf-spine of switches:
-what every cable carries under the rank map, and cables that are cut. Prints TAP."""
+what every cable carries under the rank map, whether labels take the paths that probes found, and
+cables that are cut. Prints TAP."""
 
 import json
 import os
@@ -46,6 +47,8 @@ PERF = BUILD / "bench" / "perf" / "accl-perf"
 CONFORMANCE = BUILD / "tests" / "transport" / "transport_conformance_test"
 ODD_BYTES = 300_001
 TIMEOUT_SECONDS = 5
+# UCX 1.13 joins by datagrams, whose check of addresses fails for GIDs of IPv4 on Soft-RoCE.
+UCX_ON_ROCE = {"UCX_TLS": "rc,self", "UCX_UD_ETH_DGID_CHECK": "n"}
 # 4.096 us * 2^14, six times: a link that is down is known after half a second.
 QUICK_TO_GIVE_UP = {"ACCL_IB_TIMEOUT": "14", "ACCL_TIMEOUT_MS": str(TIMEOUT_SECONDS * 1000)}
 
@@ -96,6 +99,23 @@ def ranks_take_the_nics_in_turn():
     assert used == [True] * 4 + [False] * 4, used
 
 
+def ucx_carries_over_the_same_nics():
+    before = [packets_of(nic) for nic in (0, 1)]
+    out = pathlib.Path("/tmp/ucx.json")
+    words = [PERF, "allreduce", "--world", 2, "--root", "127.0.0.1:7050", "--transport", "ucx",
+             "-d", "uint8", "-b", ODD_BYTES, "-e", ODD_BYTES, "-w", 0, "-n", 1, "-c", 1, "-J", out]
+    ranks = [subprocess.Popen([str(word) for word in [*words, "--rank", rank]],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, **UCX_ON_ROCE,
+                                   "UCX_NET_DEVICES": f"rxe{rank}:1"}) for rank in (0, 1)]
+    said = [rank.communicate(timeout=120)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    row = json.loads(out.read_text())["results"][0]
+    assert row["out_of_place"]["nwrong"] == 0 and row["in_place"]["nwrong"] == 0, row
+    assert all(packets_of(nic) - before[nic] > 50 for nic in (0, 1)), "it went another way"
+
+
 def packets_of(nic):
     return int(pathlib.Path(f"/sys/class/net/p{nic}/statistics/tx_packets").read_text())
 
@@ -135,10 +155,10 @@ class Job:
         assert set(wrong) <= {"0", "N/A"}, wrong
 
     def stop(self):
-        """Ends a job that works; gives what its ranks said on the way."""
+        """Ends a job that works; gives what each rank said on the way."""
         for process in self.processes:
             process.terminate()
-        return "".join(process.communicate(timeout=60)[1] for process in self.processes)
+        return [process.communicate(timeout=60)[1] for process in self.processes]
 
     def endings(self):
         """What each rank says in the end; and how long all took."""
@@ -191,8 +211,9 @@ def a_dead_link_and_a_nic_that_is_removed_are_replaced_by_others():
     said = job.stop()
     removal.wait(60)
     run("ip", "link", "set", "q1", "up")
-    moved = re.findall(r"connection to rank \d goes on over (rxe\d) ", said)
-    assert "rxe1" not in moved[-2:] and len(moved) >= 4, said
+    moved = [re.findall(r"connection to rank \d goes on over (rxe\d) ", one) for one in said]
+    assert all(len(devices) >= 2 for devices in moved), said  # To each of its two peers.
+    assert moved[1][-1] != "rxe1" and moved[0][-1] != "rxe0", said
 
 
 def a_network_without_rdma_is_an_error_that_says_what_there_is():
@@ -224,7 +245,7 @@ class Fabric:
     def topo(*words):
         return clusters.accl_topo(str(BUILD / "topology" / "tool" / "accl-topo"), *map(str, words))
 
-    def start(self, *words):
+    def start(self, *words, **environment):
         """accl-perf allreduce WORDS, each rank on its own device only."""
         self.jobs += 1
         out = pathlib.Path(f"/tmp/fabric{self.jobs}.json")
@@ -237,7 +258,8 @@ class Fabric:
             processes.append(subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, "ACCL_IB_HCA": device, "ACCL_IB_TIMEOUT": SLOW}))
+                env={**os.environ, "ACCL_IB_HCA": device, "ACCL_IB_TIMEOUT": SLOW,
+                     **environment}))
         return processes, out
 
     @staticmethod
@@ -261,6 +283,29 @@ class Fabric:
         check = counters.check(self.cluster, order, row["accl"]["traffic"], wire, answer)
         return check, answer
 
+    def probed(self):
+        """What accl-topo paths finds between NICs of different leaves."""
+        pairs = []
+        for start in self.cluster.nics:
+            far = [self.cluster.address[nic] for nic in self.cluster.nics
+                   if self.cluster.switch_of[nic] != self.cluster.switch_of[start]]
+            found = self.topo("paths", "--from", self.cluster.address[start], "--to",
+                              ",".join(far), "--labels", 16, "--json")
+            pairs += json.loads(found)["pairs"]
+        return pairs
+
+    def shares(self, *words, **environment):
+        """{leaf: its spines' shares of what it sends to spines}, of one job."""
+        before = self.network.counters()
+        self.finish(self.start("-b", MIB, "-e", MIB, "-n", 1, "-c", 1, *words, **environment))
+        after = self.network.counters()
+        shares = {}
+        for leaf in dict.fromkeys(self.cluster.switch_of.values()):
+            ways = [(cable.name, leaf) for cable, _there in self.cluster.between_switches(leaf)]
+            sent = [after[way][0] - before[way][0] for way in ways]
+            shares[leaf] = [round(one / sum(sent), 3) for one in sent]
+        return shares
+
     def cut_in_mid_run(self):
         """A cable between two switches goes; the job must end well, over another way."""
         started = self.start("--algo", "ring", "-b", 64 * KIB, "-e", 64 * KIB, "-n", 200, "-c", 1)
@@ -281,6 +326,23 @@ def hdrm_over_a_bigraph_shares_no_cable():
     fabric.cut_in_mid_run()
 
 
+def labels_take_the_spines_that_probes_found():
+    """Pinned to one class all packets meet on one spine; to all classes, each has its half."""
+    fabric = Fabric("leafspine-8", LEAF_SPINE)
+    pairs = fabric.probed()
+    assert len(pairs) == NICS * NICS // 2, pairs
+    assert all(len(pair["classes"]) == 2 for pair in pairs), pairs
+    print(f"# not pinned: {fabric.shares('--algo', 'hd')}")
+    paths = pathlib.Path("/tmp/paths.json")
+    one = [{**pair, "classes": pair["classes"][:1]} for pair in pairs]
+    for kept, more, least, most in ((one, (), 0.98, 1), (pairs, (), 0.45, 0.55),
+                                    (pairs, ("--map", fabric.map), 0.45, 0.55)):
+        paths.write_text(json.dumps({"version": 1, "pairs": kept}))
+        shares = fabric.shares("--algo", "hd", *more, ACCL_IB_PATHS=str(paths))
+        print(f"# pinned {' '.join(map(str, more))}: {shares}")
+        assert all(least <= share[0] <= most for share in shares.values()), (more, shares)
+
+
 def a_spine_that_dies_in_mid_run_is_survived():
     fabric = Fabric("leafspine-8", LEAF_SPINE)
     fabric.cut_in_mid_run()
@@ -289,12 +351,14 @@ def a_spine_that_dies_in_mid_run_is_survived():
 MOST_WIRE = 1.08  # Of the payload: headers and acknowledgements.
 PARTS = {"bridge": (the_transport_does_what_all_transports_must,
                     every_algorithm_at_odd_sizes_and_odd_numbers_of_ranks, every_collective,
-                    ranks_take_the_nics_in_turn, a_killed_rank_is_named_by_all,
+                    ranks_take_the_nics_in_turn, ucx_carries_over_the_same_nics,
+                    a_killed_rank_is_named_by_all,
                     a_link_that_goes_down_is_named_with_both_ends,
                     a_network_without_rdma_is_an_error_that_says_what_there_is,
                     a_nic_that_is_removed_is_an_error_in_time,
                     a_dead_link_and_a_nic_that_is_removed_are_replaced_by_others),
          "bigraph": (hdrm_over_a_bigraph_shares_no_cable,),
+         "paths": (labels_take_the_spines_that_probes_found,),
          "leafspine": (a_spine_that_dies_in_mid_run_is_survived,)}
 
 

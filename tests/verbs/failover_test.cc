@@ -179,6 +179,27 @@ TEST_F(VerbsFailover, APortThatIsDeadInSilenceIsReplacedInTheEnd) {
   EXPECT_EQ(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
 }
 
+// Only the other end sends, so only it sees that nothing is acknowledged.
+TEST_F(VerbsFailover, TheEndThatOnlyReceivesLeavesItsDeadPortToo) {
+  fake_.set_devices(3);
+  auto [here, there] = join(make(), make({}, false, 1));
+  Stream stream(there, here, 0);
+  bool has_died = false;
+  for (const Deadline deadline(patience); !stream.is_over() && !deadline.passed();) {
+    stream.put_some();
+    for (const Joined* one : {&here, &there}) {
+      one->transport->poll();
+      static_cast<void>(one->transport->arm());
+      one->transport->disarm();
+    }
+    stream.take_some();
+    if (stream.taken() > 10 && !std::exchange(has_died, true)) fake_.set_link(0, 0, 0);
+    ASSERT_EQ(here.endpoint->failure() + there.endpoint->failure(), "");
+  }
+  EXPECT_TRUE(stream.is_over());
+  EXPECT_EQ(here.endpoint->path().find("fake0"), std::string::npos) << here.endpoint->path();
+}
+
 TEST_F(VerbsFailover, APathThatStaysDeadEndsTheConnectionWithTheFirstReason) {
   auto [here, there] = join(make(), make());
   const std::string words = exchange(here, there, [&](std::uint32_t taken) {
@@ -224,7 +245,7 @@ TEST_F(VerbsFailover, WhicheverCallFailsNothingHangsAndNothingLeaks) {
     ASSERT_FALSE(HasFailure()) << "call " << k;
   }
   EXPECT_GT(went_on, 20U);
-  EXPECT_GT(broke, 5U);
+  EXPECT_EQ(broke, 0U) << "another try does";
 }
 
 TEST_F(VerbsFailover, WhereItIsSwitchedOffTheConnectionEnds) {

@@ -2,6 +2,7 @@
 // library fails.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -16,9 +17,10 @@ constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
 
 class VerbsGpuPut : public VerbsGpu {
  protected:
-  std::unique_ptr<Transport> make(const Environment& environment = {}) const {
+  std::unique_ptr<Transport> make(const Environment& environment = {},
+                                  const Geometry& rings = geometry) const {
     return make_verbs_transport(
-        geometry, {.shared_object = FakeVerbs::library(), .settings = settings(environment)});
+        rings, {.shared_object = FakeVerbs::library(), .settings = settings(environment)});
   }
 
   // A message of two pieces: one of the host, one of the GPU.
@@ -51,6 +53,33 @@ TEST_F(VerbsGpuPut, BytesOfAGpuArriveHoweverTheyAreRegistered) {
     EXPECT_EQ(at[99], std::byte{3});
     EXPECT_EQ(at[100], std::byte{4});
     EXPECT_EQ(at[5099], std::byte{4});
+  }
+}
+
+TEST_F(VerbsGpuPut, ALargePayloadLeavesAGpuThatIsNearWithoutACopy) {
+  constexpr Geometry roomy{.lanes = 1, .ring_bytes = 1 << 20};
+  constexpr std::uint32_t bytes = 100'000;
+  for (const bool is_direct : {true, false}) {
+    const Environment environment{{"ACCL_GPU_DIRECT", is_direct ? "dmabuf" : "staging"}};
+    auto [here, there] = join_pair(make(environment, roomy), make({}, roomy));
+    const GpuMemory memory(cuda_, 1 << 20);
+    const std::unique_ptr<Region> region =
+        here.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda, .device = 0});
+    std::memset(memory.real() + 4000, 5, bytes);
+    calls.clear();
+    const std::span<const std::byte> piece = memory.span().subspan(4000, bytes);
+    ASSERT_TRUE(here.endpoint->put(0, {.head = {.bytes = bytes},
+                                       .offset = 0,
+                                       .until = message_units(bytes),
+                                       .pieces = {&piece, 1}}));
+    EXPECT_EQ(count_of("cuMemcpyDtoH"), is_direct ? 0U : 1U);
+    const Deadline deadline(patience);
+    while (there.endpoint->counters(0).arrived->load() == 0 && !deadline.passed()) {
+      here.transport->poll();
+      there.transport->poll();
+    }
+    const std::byte* const at = there.endpoint->inbox(0) + payload_offset(bytes);
+    EXPECT_EQ(std::count(at, at + bytes, std::byte{5}), bytes);
   }
 }
 

@@ -51,6 +51,24 @@ class VerbsLending : public VerbsFake {
     return reached(one.endpoint->counters(0).sent, place.until);
   }
 
+  static void poll_both(const Joined& here, const Joined& there, std::uint32_t until) {
+    for (const Deadline deadline(patience); !deadline.passed();) {
+      for (const Joined* one : {&here, &there}) {
+        one->transport->poll();
+        static_cast<void>(one->transport->arm());  // Whoever slept looks at its device.
+        one->transport->disarm();
+      }
+      if (reached(there.endpoint->counters(0).arrived, until)) return;
+    }
+    ADD_FAILURE() << "not all arrived";
+  }
+
+  void scribble_over_sent(const Joined& one, std::size_t messages) {
+    for (std::size_t k = 0; k < messages; ++k) {
+      if (is_sent(one, places_[k])) std::ranges::fill(part(k), std::byte{0xAA});
+    }
+  }
+
   void expect_payload(const Joined& at, std::size_t message, std::size_t from_part) const {
     const std::byte* const payload = at.endpoint->inbox(0) + places_[message].offset + 64;
     for (std::size_t i = 0; i < large; ++i) {
@@ -93,8 +111,7 @@ TEST_F(VerbsLending, TheRestIsCopiedAndWaitsForWhatWasLentBefore) {
   expect_payload(there, 4, 1);
 }
 
-// A release that comes before the acknowledgement says as much.
-TEST_F(VerbsLending, WhatIsReleasedHasBeenRead) {
+TEST_F(VerbsLending, AThousandMessagesGoRoundTheRing) {
   auto [here, there] = joined();
   const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
   for (std::uint32_t round = 0; round < 1000; ++round) {
@@ -109,7 +126,8 @@ TEST_F(VerbsLending, WhatIsReleasedHasBeenRead) {
   }
 }
 
-// The third of five breaks. What it and those behind it lent must stay until it was sent again.
+// The third of five breaks. What it and those behind it lent must stay until it was sent again;
+// then it may change, as it does here at once.
 TEST_F(VerbsLending, AQueueThatBreaksKeepsWhatDidNotArrive) {
   for (const int is_delivered : {0, 1}) {
     fake_.reset();
@@ -118,15 +136,64 @@ TEST_F(VerbsLending, AQueueThatBreaksKeepsWhatDidNotArrive) {
     auto [here, there] = joined();
     const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
     fake_.break_request(3, IBV_WC_RETRY_EXC_ERR, is_delivered);
+    std::vector<std::byte> kept = memory_;
     for (std::size_t k = 0; k < 5; ++k) ASSERT_TRUE(put(here, part(k)));
+    EXPECT_EQ(fake_.counts().gathered, 3U) << "those behind it are flushed";
     for (const Deadline deadline(patience); !deadline.passed();) {
+      scribble_over_sent(here, 5);
       here.transport->poll();
       there.transport->poll();
       if (reached(there.endpoint->counters(0).arrived, places_[4].until)) break;
     }
     EXPECT_TRUE(is_sent(here, places_[4])) << "copies were sent again, and these may change";
+    memory_ = std::move(kept);
     for (std::size_t k = 0; k < 5; ++k) expect_payload(there, k, k);
     EXPECT_EQ(here.endpoint->failure() + there.endpoint->failure(), "");
+  }
+}
+
+// The port dies under what is lent, and another one does not know the memory the same way.
+TEST_F(VerbsLending, AnotherPortSendsWhatWasLentToTheFirst) {
+  fake_.set_devices(2);
+  auto [here, there] = joined();
+  const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
+  fake_.set_link(0, 0, 1);
+  for (std::size_t k = 0; k < 3; ++k) ASSERT_TRUE(put(here, part(k)));
+  EXPECT_FALSE(is_sent(here, places_[0]));
+  poll_both(here, there, places_[2].until);
+  for (std::size_t k = 0; k < 3; ++k) expect_payload(there, k, k);
+  EXPECT_NE(here.endpoint->path().find("fake1"), std::string::npos) << here.endpoint->path();
+  ASSERT_TRUE(put(here, part(3)));  // And lends again, to the new one.
+  poll_both(here, there, places_[3].until);
+  expect_payload(there, 3, 3);
+  EXPECT_EQ(fake_.counts().gathered, 2U) << "the first of three, and this one";
+}
+
+// The peer says farewell, or dies without, while the queues are being replaced.
+TEST_F(VerbsLending, APeerThatLeavesInARestartEndsTheConnectionInWords) {
+  for (int polls = 0; polls < 12; ++polls) {
+    fake_.reset();
+    places_.clear();
+    ring_ = Ring(roomy.ring_bytes);
+    auto [here, there] = joined();
+    const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
+    fake_.break_request(2, IBV_WC_RETRY_EXC_ERR, 0);
+    for (std::size_t k = 0; k < 4; ++k) ASSERT_TRUE(put(here, part(k)));
+    for (int i = 0; i < polls; ++i) {  // As far as that brings them.
+      for (const Joined* one : {&here, &there}) {
+        one->transport->poll();
+        static_cast<void>(one->transport->arm());
+        one->transport->disarm();
+      }
+    }
+    there.endpoint.reset();
+    for (const Deadline deadline(patience); !here.endpoint->broken() && !deadline.passed();) {
+      here.transport->poll();
+      static_cast<void>(here.transport->arm());
+      here.transport->disarm();
+    }
+    EXPECT_TRUE(here.endpoint->broken()) << "after " << polls << " polls";
+    EXPECT_NE(here.endpoint->failure().find("rank 1"), std::string::npos);
   }
 }
 

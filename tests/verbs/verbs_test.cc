@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "accl/base/error.h"
+#include "accl/base/text_file.h"
 #include "tests/verbs/over_fake.h"
 #include "transport/verbs/port.h"
 #include "transport/verbs/queue.h"
@@ -180,6 +181,41 @@ TEST_F(VerbsFake, AReleaseTravelsWithTheNextMessage) {
   EXPECT_TRUE(reached(here.endpoint->counters(0).arrived, place.until));
 }
 
+TEST_F(VerbsFake, AReleaseOfLittleWaitsUntilThereIsNothingElseToDo) {
+  auto [here, there] = join(make(), make());
+  fake_.reset();
+  const std::vector<std::byte> payload(8);
+  const std::span<const std::byte> piece(payload);
+  const std::uint32_t until = message_units(8);
+  const Parcel parcel{.head = {.bytes = 8}, .offset = 0, .until = until, .pieces = {&piece, 1}};
+  ASSERT_TRUE(here.endpoint->put(0, parcel));
+  poll_until_arrived(there, until);
+  there.endpoint->release(0, until);
+  ASSERT_TRUE(there.endpoint->put(0, parcel));
+  poll_until_arrived(here, until);
+  EXPECT_EQ(fake_.counts().requests, 2U) << "one for each message";
+  EXPECT_FALSE(reached(here.endpoint->counters(0).released, until));
+  for (int i = 0; i < 2000; ++i) there.transport->poll();
+  here.transport->poll();
+  EXPECT_TRUE(reached(here.endpoint->counters(0).released, until));
+}
+
+// Who goes to sleep tells at once: it may sleep for long.
+TEST_F(VerbsFake, AReleaseIsToldBeforeSleeping) {
+  auto [here, there] = join(make(), make());
+  const std::vector<std::byte> payload(8);
+  const std::span<const std::byte> piece(payload);
+  const std::uint32_t until = message_units(8);
+  ASSERT_TRUE(here.endpoint->put(
+      0, {.head = {.bytes = 8}, .offset = 0, .until = until, .pieces = {&piece, 1}}));
+  poll_until_arrived(there, until);
+  there.endpoint->release(0, until);
+  static_cast<void>(there.transport->arm());
+  there.transport->disarm();
+  here.transport->poll();
+  EXPECT_TRUE(reached(here.endpoint->counters(0).released, until));
+}
+
 // Fails every call of setting up, joining, carrying and ending in turn. Whatever it is, an Error or
 // a broken connection with words follows, in time, and nothing is left behind.
 TEST_F(VerbsFake, WhicheverCallFailsNothingHangsAndNothingLeaks) {
@@ -266,6 +302,36 @@ TEST_F(VerbsFake, LabelsAndDevicesAreTheUsersChoice) {
   ASSERT_EQ(fake_.labels(labels.data(), labels.size()), 4U);
   std::ranges::sort(labels);
   EXPECT_EQ(labels, (std::array<std::uint32_t, 4>{7, 7, 9, 9}));
+}
+
+// Two queues each way, of which each knows its own direction; what is set by hand wins.
+TEST_F(VerbsFake, LanesArePinnedToKnownPaths) {
+  fake_.set_devices(2);
+  const std::string file = testing::TempDir() + "/verbs-test-paths.json";
+  write_text(file, R"({"version": 1, "pairs": [
+    {"from": "192.0.2.1", "to": "192.0.2.2", "classes": [{"labels": [11]}, {"labels": [12, 13]}]},
+    {"from": "192.0.2.2", "to": "192.0.2.1", "classes": [{"labels": [21]}, {"labels": [22]}]}]})");
+  const auto labels_under = [&](const Environment& environment,
+                                const std::vector<std::uint32_t>& network_paths) {
+    fake_.reset();
+    fake_.set_devices(2);
+    const auto one = [&](std::uint32_t turn) {
+      return make_verbs_transport(geometry, {.shared_object = library(),
+                                             .settings = settings_of(environment),
+                                             .turn = turn,
+                                             .network_paths = network_paths});
+    };
+    auto [here, there] = join(one(0), one(1));
+    std::vector<std::uint32_t> labels(2 * geometry.lanes);
+    EXPECT_EQ(fake_.labels(labels.data(), geometry.lanes * 2), labels.size());
+    std::ranges::sort(labels);
+    return labels;
+  };
+  using Labels = std::vector<std::uint32_t>;
+  EXPECT_EQ(labels_under({{"ACCL_IB_PATHS", file}}, {}), (Labels{11, 12, 21, 22}));
+  EXPECT_EQ(labels_under({{"ACCL_IB_PATHS", file}}, {1, 1}), (Labels{12, 13, 22, 22}));
+  const Environment by_hand{{"ACCL_IB_PATHS", file}, {"ACCL_IB_FLOW_LABELS", "7"}};
+  EXPECT_EQ(labels_under(by_hand, {}), (Labels{7, 7, 7, 7}));
 }
 
 TEST_F(VerbsFake, ASecondPortCanBeChosen) {

@@ -11,6 +11,7 @@
 #include "topology/tool/machine_commands.h"
 #include "topology/tool/map.h"
 #include "topology/tool/mend.h"
+#include "topology/tool/paths.h"
 #include "topology/tool/plan.h"
 #include "topology/tool/report.h"
 #include "topology/tool/verify.h"
@@ -21,8 +22,9 @@ using accl::topology::Command;
 
 std::vector<Command> commands_of(CLI::App& app) {
   using namespace accl::topology;
-  return {discover_command(app), transplant_command(app), map_command(app),    explain_command(app),
-          mend_command(app),     plan_command(app),       verify_command(app), report_command(app)};
+  return {discover_command(app), transplant_command(app), map_command(app),
+          explain_command(app),  mend_command(app),       plan_command(app),
+          verify_command(app),   report_command(app),     paths_command(app)};
 }
 
 int run(int argc, char** argv) {

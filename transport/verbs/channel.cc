@@ -15,6 +15,9 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
+// A release that is not urgent waits for so many of them, some tens of microseconds.
+constexpr std::uint32_t polls_before_telling = 1024;
+
 // Lending spares a copy and costs an acknowledgement, for which the end of a call waits: about what
 // a core copies in some microseconds.
 constexpr std::uint32_t least_lent_bytes = 32 << 10;
@@ -122,7 +125,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   Lane& to = lanes_[lane];
   if (stage_ != Stage::joined || broken_ || ending_since_) return false;
   const Queue::Word word{.immediate = to.freed};
-  const bool has_word = to.told != to.freed;
+  const bool has_word = is_release_due(to);
   if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
   if (!has_window(to)) return false;
   Sent message{.until = parcel.until, .offset = parcel.offset};
@@ -140,8 +143,11 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
     note_post(lane, error);
     return false;
   }
-  to.told = word.immediate;
-  dirty_ &= ~(std::uint64_t{1} << lane);
+  if (has_word) {
+    to.told = word.immediate;
+    to.untold = 0;
+    dirty_ &= ~(std::uint64_t{1} << lane);
+  }
   to.at(to.window_next) = message;
   to.window_again = ++to.window_next;
   to.put_until = parcel.until;
@@ -149,14 +155,16 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   return true;
 }
 
-// What was copied, and what was lent and acknowledged or even released, may change.
+// What was copied may change, and what was lent and acknowledged. That the peer released it is not
+// enough: the acknowledgement may be lost, and then the device reads the memory again.
 void Channel::take_back(Lane& lane) {
-  const std::uint32_t released = lane.released.load(std::memory_order_relaxed);
   for (; lane.window_lent != lane.window_next; ++lane.window_lent) {
-    const Sent& message = lane.at(lane.window_lent);
-    const bool is_lent = !message.lent.empty() && !lane.queue->is_retired(message.number) &&
-                         is_ahead(message.until, released);
-    if (is_lent) return;
+    Sent& message = lane.at(lane.window_lent);
+    if (!message.lent.empty()) {
+      if (!lane.queue || !lane.queue->is_retired(message.number)) return;
+      message.lent = {};
+      message.is_gone = true;
+    }
     lane.sent.store(message.until, std::memory_order_release);
   }
 }
@@ -182,10 +190,20 @@ void Channel::release(std::uint32_t lane, std::uint32_t position) {
   dirty_ |= std::uint64_t{1} << lane;
 }
 
-void Channel::tell_releases() {
+// A release is a packet of its own, which a ping-pong would pay for every message. The peer needs
+// room for the longest message behind a place that it skips, six eighths of the ring; and receives,
+// of which it may use as many as its window has.
+bool Channel::is_release_due(const Lane& lane) const {
+  const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
+  const std::uint32_t behind = lane.freed - lane.told;
+  return behind != 0 && (behind >= units / 8 || lane.untold >= message_window / 4);
+}
+
+void Channel::tell_releases(bool all) {
   if (stage_ != Stage::joined || broken_ || ending_since_) return;
   for (std::uint64_t left = dirty_; left != 0; left &= left - 1) {
-    tell_release(static_cast<std::uint32_t>(std::countr_zero(left)), false);
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(left));
+    if (all || is_release_due(lanes_[lane])) tell_release(lane, false);
   }
 }
 
@@ -196,6 +214,7 @@ void Channel::tell_release(std::uint32_t number, bool is_signalled) {
   dirty_ &= ~(std::uint64_t{1} << number);
   if (lane.told == lane.freed && !is_signalled) return;
   lane.told = lane.freed;
+  lane.untold = 0;
   const Queue::Word word{.immediate = lane.freed, .is_signalled = is_signalled};
   note_post(number, lane.queue->post(&word, nullptr));
 }
@@ -207,7 +226,8 @@ bool Channel::poll() {
   }
   if (restart_ && !broken_) step_restart(moved);
   if (is_behind_) post_again();
-  if (dirty_ != 0) tell_releases();
+  polls_in_vain_ = moved ? 0 : polls_in_vain_ + 1;
+  if (dirty_ != 0) tell_releases(polls_in_vain_ >= polls_before_telling);
   if (ending_since_ && !broken_) conclude();
   return moved;
 }
@@ -228,6 +248,7 @@ bool Channel::poll(Completions& completions) {
 void Channel::take_message(Lane& lane, std::uint32_t until) {
   const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
   if (until - lane.freed > units) return begin_end("it sent more than the ring holds");
+  ++lane.untold;
   lane.arrived.store(until, std::memory_order_release);
 }
 
@@ -238,11 +259,10 @@ void Channel::take_word(Lane& lane, std::uint32_t position) {
     return begin_end("it released more than was sent");
   }
   lane.released.store(position, std::memory_order_release);
-  if (lane.window_lent != lane.window_next && !restart_) take_back(lane);
 }
 
 bool Channel::arm() {
-  if (dirty_ != 0) tell_releases();
+  if (dirty_ != 0) tell_releases(true);
   for (const auto& footing : footings_) {
     if (!footing || footing->lanes == 0 || footing->completions.is_armed) continue;
     Completions& completions = footing->completions;
@@ -275,7 +295,8 @@ void Channel::take(const ibv_wc& done) {
   } else {
     take_word(lane, value);
   }
-  if (!restart_) note_post(ticket.lane, lane.queue->took_receive());
+  const bool is_stopped = !lane.queue || (restart_ && restart_->phase == Restart::Phase::draining);
+  if (!is_stopped) note_post(ticket.lane, lane.queue->took_receive());
 }
 
 }  // namespace accl::verbs

@@ -35,10 +35,11 @@ namespace accl::verbs {
 class Channel {
  public:
   // Greets the peer over the meeting socket. The lanes take the rails in turn; they and the
-  // registry outlive the channel, which without one takes all it sends for memory of the host.
-  // Throws Error (system) where a device has no more queues or memory, or none works.
+  // registry outlive the channel, which without one takes all it sends for memory of the host. All
+  // lanes are pinned to `network_path`, where one is given and ACCL_IB_PATHS has paths to this
+  // peer. Throws Error (system) where a device has no more queues or memory, or none works.
   Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting,
-          Registry* registry = nullptr);
+          Registry* registry = nullptr, std::optional<std::uint32_t> network_path = std::nullopt);
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
   ~Channel() = default;
@@ -87,12 +88,14 @@ class Channel {
     std::uint32_t offset = 0, bytes = 0;   // In our copy of the ring, from the head on.
     std::uint32_t number = 0;              // Of its ticket.
     std::span<const std::byte> lent = {};  // What follows those bytes; empty: nothing.
+    bool is_gone = false;                  // It was lent, and may have changed since.
   };
 
   struct alignas(64) Lane {
     std::atomic<std::uint32_t> arrived{0}, released{0}, sent{0};
     std::uint32_t put_until = 0;
     std::uint32_t freed = 0, told = 0;  // Our own last release, and what the peer heard of it.
+    std::uint32_t untold = 0;           // Messages that came since the peer heard of a release.
     std::uint64_t peer_inbox = 0;
     std::uint32_t peer_key = 0;
     std::uint32_t memory_key = 0;  // Of `memory_`, on this lane's rail.
@@ -140,12 +143,12 @@ class Channel {
   void refuse(ErrorKind kind, const std::string& text);
   void say_opening();
   bool take_opening();
-  bool connect_lanes(std::span<const LaneAddress> theirs);
+  bool connect_lanes(std::span<const LaneAddress> theirs, std::uint32_t most);
   void take_ready();
   Note note_of(NoteKind kind) const;
   void take_note(const Note& note);
   void take_farewell(const Note& note);
-  std::uint32_t flow_label(std::uint32_t lane) const;
+  std::uint32_t flow_label(std::uint32_t lane, const Gid& peer) const;
 
   bool has_window(Lane& lane);
   bool copy(std::byte* to, std::span<const std::byte> piece);
@@ -161,7 +164,8 @@ class Channel {
   void take_message(Lane& lane, std::uint32_t until);
   void take_word(Lane& lane, std::uint32_t position);
   void note_post(std::uint32_t lane, int error);  // An errno of the driver, or 0.
-  void tell_releases();
+  bool is_release_due(const Lane& lane) const;
+  void tell_releases(bool all);
   void tell_release(std::uint32_t lane, bool is_signalled);
 
   // A path or a port fails us: the queues are replaced, or the channel ends.
@@ -184,6 +188,7 @@ class Channel {
   const Geometry geometry_;
   const Rank peer_;
   Registry* const registry_;
+  const std::optional<std::uint32_t> network_path_;
   Talk talk_;
   mutable std::mutex path_mutex_;
   std::string path_;
@@ -198,12 +203,14 @@ class Channel {
   std::unique_ptr<Lane[]> lane_states_;
   std::span<Lane> lanes_;
   std::uint64_t dirty_ = 0;  // Lanes whose `freed` the peer was not told.
+  std::uint32_t polls_in_vain_ = 0;
 
   std::uint32_t epoch_ = 0;
   std::optional<Restart> restart_;
   int restarts_in_vain_ = 0;
-  bool has_moved_ = false;  // Anything, since it was joined or restarted.
-  bool is_behind_ = false;  // Messages are left to be posted again.
+  std::string first_reason_;  // Of those.
+  bool has_moved_ = false;    // Anything, over the present queues.
+  bool is_behind_ = false;    // Messages are left to be posted again.
 
   std::optional<Clock::time_point> ending_since_;
   std::string reason_;

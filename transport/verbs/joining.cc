@@ -3,14 +3,15 @@
 // that it is ready. Nobody writes before the other one is.
 #include <cstring>
 
+#include "accl/base/log.h"
 #include "accl/base/mix.h"
 #include "transport/verbs/channel.h"
 
 namespace accl::verbs {
 namespace {
 
-// What a device may owe a channel at a time, on one lane.
-constexpr std::uint32_t requests_per_lane = send_depth + receive_depth;
+// What a device may owe a channel at a time, on one lane; with the last ones of a queue that stops.
+constexpr std::uint32_t requests_per_lane = send_depth + receive_depth + 2;
 
 constexpr int most_tries = 4;
 
@@ -19,11 +20,13 @@ constexpr std::uint32_t label_count = 1 << 14;
 
 }  // namespace
 
-Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, Registry* registry)
+Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, Registry* registry,
+                 std::optional<std::uint32_t> network_path)
     : rails_(rails),
       geometry_(geometry),
       peer_(peer),
       registry_(registry),
+      network_path_(network_path),
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),
@@ -112,7 +115,7 @@ bool Channel::take_opening() {
     return true;
   }
   try {
-    if (!connect_lanes(theirs.lanes)) return false;
+    if (!connect_lanes(theirs.lanes, geometry_.lanes)) return false;
   } catch (const Error& error) {
     refuse(error.kind() == ErrorKind::timeout ? ErrorKind::system : error.kind(),
            fmt::format("cannot join rank {}: {}", index(peer_), error.what()));
@@ -130,14 +133,15 @@ bool Channel::take_opening() {
 }
 
 // The kernel asks the network who has the peer's address, for a second, which on a busy host is
-// short: it may take some calls of this. False until all lanes are connected.
-bool Channel::connect_lanes(std::span<const LaneAddress> theirs) {
+// short: it may take some calls of this. False until all lanes are connected; so many in a call.
+bool Channel::connect_lanes(std::span<const LaneAddress> theirs, std::uint32_t most) {
   for (; connected_ < lanes_.size(); ++connected_, tries_ = 0) {
+    if (most-- == 0) return false;
     Lane& lane = lanes_[connected_];
     lane.peer_inbox = theirs[connected_].inbox;
     lane.peer_key = theirs[connected_].key;
     try {
-      lane.queue->connect(theirs[connected_], flow_label(connected_));
+      lane.queue->connect(theirs[connected_], flow_label(connected_, theirs[connected_].gid));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::timeout || ++tries_ == most_tries) throw;
       return false;
@@ -161,9 +165,25 @@ void Channel::take_ready() {
 // Each lane has a range of labels of its own, so that switches that hash source ports see them
 // apart, and those that map ranges to cables can be told which range is which. Where in it, the
 // queues' numbers decide.
-std::uint32_t Channel::flow_label(std::uint32_t lane) const {
-  const std::vector<std::uint32_t>& labels = port_of(lane).settings().flow_labels;
-  if (!labels.empty()) return labels[lane % labels.size()];
+//
+// Where the paths of labels are known, lanes take one after the other, from a path that the peer's
+// number gives: ranks that send to different peers at a time, as in any step of an algorithm, then
+// tend to be on different paths with equal lanes, too (in fat trees known as D-mod-k routing). Each
+// time that the queues are replaced all go to the next: the path may be what died.
+std::uint32_t Channel::flow_label(std::uint32_t lane, const Gid& peer) const {
+  const Port& port = port_of(lane);
+  const Settings& settings = port.settings();
+  const std::vector<std::uint32_t>& labels = settings.flow_labels;
+  if (!labels.empty()) return labels[(lane + epoch_) % labels.size()];
+  if (settings.paths != nullptr) {
+    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)) + epoch_,
+                                   .has_one_path = network_path_.has_value()};
+    const std::uint32_t of_rail = lane / rails_.turns();
+    const auto label = settings.paths->label(port.gid().gid, peer, choice, of_rail);
+    if (label) return *label;
+    log(LogLevel::info, "verbs: {} to {} is not in ACCL_IB_PATHS: lane {} is not pinned",
+        text_of(port.gid().gid), text_of(peer), lane);
+  }
   const std::uint32_t width = label_count / static_cast<std::uint32_t>(lanes_.size());
   const std::uint64_t draw = mix(lanes_[lane].queue->address().queue);
   return lane * width + 1 + static_cast<std::uint32_t>(draw % (width - 1));

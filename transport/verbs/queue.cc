@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
@@ -205,6 +206,7 @@ int Queue::post_receives(std::uint32_t count) {
 }
 
 void Queue::stop() {
+  if (std::exchange(is_stopped_, true)) return;
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_ERR;
   if (port_.api().modify_qp(pair_.get(), &attributes, IBV_QP_STATE) != 0) return;

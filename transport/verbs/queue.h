@@ -96,6 +96,7 @@ class Queue {
   std::uint32_t longest_inline_ = 0;
   std::uint32_t posted_ = 0, retired_ = 0, signalled_ = 0;  // They run on.
   std::uint32_t missing_receives_ = 0;
+  bool is_stopped_ = false;
 };
 
 }  // namespace accl::verbs

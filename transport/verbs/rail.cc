@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 
 #include "accl/base/error.h"
 #include "accl/base/log.h"
@@ -93,7 +94,7 @@ std::unique_ptr<Rail> Rails::open_spare(bool is_ethernet) const {
     const std::size_t fresh = ports.size() - old.size();
     if (ports.empty()) return nullptr;
     return std::make_unique<Rail>(std::move(ports[fresh > 0 ? turn_ % fresh : 0]));
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     log(LogLevel::info, "{}", error.what());
     return nullptr;
   }
@@ -106,11 +107,13 @@ std::optional<std::uint32_t> Rails::working(std::uint32_t wanted, bool is_suspec
     if (i != wanted && rails_[i]->works()) return i;
   }
   auto spare = settings_.fails_over ? open_spare(rails_[wanted]->port().is_ethernet()) : nullptr;
-  if (works && (spare == nullptr || has(spare->port()))) return wanted;
+  const bool is_old = spare != nullptr && has(spare->port());
+  if ((works && spare == nullptr) || (is_old && rails_[wanted]->works())) return wanted;
   if (spare == nullptr) return std::nullopt;
   try {
+    rails_.reserve(rails_.size() + 1);
     added_(*spare);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     log(LogLevel::info, "{}", error.what());
     return std::nullopt;
   }

@@ -66,6 +66,7 @@ class Rails {
 
   // The rail for a lane where no rail is to be spared: they take turns.
   std::uint32_t turn_of(std::uint32_t lane) const { return lane % first_count_; }
+  std::uint32_t turns() const { return first_count_; }
   // This one if it works, else another of ours, else one that is opened now. Empty: none works. Who
   // suspects it gets another one if there is any. Never throws.
   std::optional<std::uint32_t> working(std::uint32_t wanted, bool is_suspect = false);

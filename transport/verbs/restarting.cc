@@ -4,6 +4,7 @@
 // arrived. So no byte is lost and none comes twice: what a stopped queue did not take it never
 // will, and a place in the ring is used again only after the peer released it.
 #include <array>
+#include <exception>
 
 #include "accl/base/log.h"
 #include "transport/verbs/channel.h"
@@ -23,8 +24,7 @@ void Channel::lose_path(const std::string& reason) {
   if (ending_since_ || (restart_ && restart_->phase == Restart::Phase::draining)) return;
   const bool can_restart = stage_ == Stage::joined || stage_ == Stage::restarting;
   if (!can_restart || !port_of(0).settings().fails_over) return begin_end(reason);
-  restarts_in_vain_ = has_moved_ ? 1 : restarts_in_vain_ + 1;
-  if (restarts_in_vain_ > most_restarts_in_vain) return begin_end(reason);
+  if (!has_moved_ && restarts_in_vain_ >= most_restarts_in_vain) return begin_end(first_reason_);
   restart(reason, epoch_ + 1);
 }
 
@@ -33,12 +33,14 @@ void Channel::restart(std::string reason, std::uint32_t epoch) {
   log(LogLevel::info, "verbs: new queues to rank {}: {}", index(peer_), reason);
   epoch_ = epoch;
   stage_ = Stage::restarting;
+  restarts_in_vain_ = has_moved_ ? 1 : restarts_in_vain_ + 1;
+  if (restarts_in_vain_ == 1) first_reason_ = reason;
   restart_.emplace();
   restart_->reason = std::move(reason);
   restart_->quiet_since = Clock::now();
   for (Lane& lane : lanes_) {
     lane.has_last_send = lane.has_last_receive = false;
-    lane.queue->stop();
+    if (lane.queue) lane.queue->stop();
   }
 }
 
@@ -60,15 +62,16 @@ void Channel::step_restart(bool has_polled_some) {
       for (std::size_t i = 0; i < lanes_.size(); ++i) {
         addresses[i] = restart_->theirs->lanes[i].address;
       }
-      if (!connect_lanes(addresses)) return;
+      if (!connect_lanes(addresses, 1)) return;  // Each may take a second.
       note_path(addresses[0]);
       restart_->phase = Restart::Phase::connected;
       const Note ready = note_of(NoteKind::ready);
       const std::string unsaid = talk_.say(std::as_bytes(std::span(&ready, 1)));
       if (!unsaid.empty()) return begin_end(unsaid);
     }
-  } catch (const Error& error) {
-    return begin_end(error.what());
+  } catch (const std::exception& error) {  // Another port, or another try, may do.
+    restart_->phase = Restart::Phase::waiting;
+    return lose_path(error.what());
   }
   if (restart_->phase == Restart::Phase::connected && restart_->is_peer_ready) resume();
 }
@@ -82,6 +85,7 @@ void Channel::renew() {
     }
     footing->lanes = 0;
   }
+  has_moved_ = false;
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
     const bool is_suspect = restarts_in_vain_ > 1;  // Whatever its port says of itself.
@@ -91,6 +95,7 @@ void Channel::renew() {
     ++lane.generation;
     stand_on(i, *rail);
     lane.told = lane.freed;
+    lane.untold = 0;
   }
   connected_ = 0;
   tries_ = 0;
@@ -109,6 +114,7 @@ void Channel::find_lost(std::uint32_t number, std::uint32_t arrived) {
     Sent& message = lane.at(k - 1);
     const bool has_arrived = static_cast<std::int32_t>(message.until - arrived) <= 0;
     if (has_arrived) break;
+    if (message.is_gone) return begin_end("a message was acknowledged, and did not arrive");
     copy_lent(number, message);
     lane.window_again = k - 1;
   }
@@ -131,13 +137,13 @@ void Channel::resume() {
       index(peer_), path_, again, restart_->reason);
   restart_.reset();
   stage_ = Stage::joined;
-  has_moved_ = false;
   post_again();
 }
 
 // As many as the queues take.
 void Channel::post_again() {
   is_behind_ = false;
+  if (ending_since_) return;
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
     while (!restart_ && !ending_since_ && lane.window_again != lane.window_next &&

@@ -44,6 +44,7 @@ class Variable {
   }
 
   bool is_set() const { return !text_.empty(); }
+  const std::string& name() const { return name_; }
   const std::string& text() const { return text_; }
 
   [[noreturn]] void refuse(const std::string& takes) const {
@@ -152,6 +153,15 @@ GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get
   return settings;
 }
 
+std::shared_ptr<const PathTable> read_paths(const Variable& variable) {
+  if (!variable.is_set()) return nullptr;
+  try {
+    return std::make_shared<const PathTable>(PathTable::load(variable.text()));
+  } catch (const Error& error) {
+    fail(error.kind(), "{}: {}", variable.name(), error.what());
+  }
+}
+
 }  // namespace
 
 bool DeviceFilter::admits(std::string_view device, int port) const {
@@ -193,6 +203,7 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   if ((settings.mtu_bytes & (settings.mtu_bytes - 1)) != 0) mtu.refuse("give 256, 512 ... 4096");
   variable("RESILIENCY_PORT_FAILOVER").read(settings.fails_over, 0, 1, "a switch,");
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
+  settings.paths = read_paths(variable("PATHS"));
   variable("PCI_RELAXED_ORDERING")
       .read(settings.relaxed_ordering, 0, 2, "0 never, 1 always, 2 where it is known,");
   settings.gpu = read_gpu_settings(get);

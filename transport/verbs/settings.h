@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "transport/verbs/paths.h"
 #include "transport/verbs/pci.h"
 
 namespace accl::verbs {
@@ -70,6 +72,8 @@ struct Settings {
   bool fails_over = true;
   // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
   std::vector<std::uint32_t> flow_labels;
+  // Where those are empty: what lanes are pinned by. Null: nothing is known of paths.
+  std::shared_ptr<const PathTable> paths;
   // Whether PCIe may write the data of users out of order; `where_known`: where libibverbs knows
   // of it.
   RelaxedOrdering relaxed_ordering = RelaxedOrdering::where_known;

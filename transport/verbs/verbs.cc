@@ -64,6 +64,7 @@ class Hub {
 
   const Geometry geometry_;
   const Milliseconds farewell_time_;
+  const std::vector<std::uint32_t> network_paths_;  // By peer, or empty.
   const verbs::Api api_;
   const verbs::Settings settings_;
   Fd meetings_;  // Every meeting socket, by channel, and every device's events.
@@ -78,6 +79,7 @@ class Hub {
 Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
     : geometry_(geometry),
       farewell_time_(options.farewell),
+      network_paths_(options.network_paths),
       api_(verbs::Api::load(options.shared_object)),
       settings_(options.settings ? *options.settings : verbs::read_settings()),
       meetings_(make_set()),
@@ -96,7 +98,10 @@ void Hub::take_rail(Rail& rail) {
 }
 
 std::unique_ptr<Channel> Hub::open(Rank peer, Fd meeting) {
-  auto channel = std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting), &registry_);
+  std::optional<std::uint32_t> path;
+  if (index(peer) < network_paths_.size()) path = network_paths_[index(peer)];
+  auto channel =
+      std::make_unique<Channel>(rails_, geometry_, peer, std::move(meeting), &registry_, path);
   farewell_.reset();  // Whoever left before had its time.
   channels_.reserve(channels_.size() + 1);
   watch(meetings_, channel->meeting(), channel.get(), "a connection");
@@ -109,6 +114,7 @@ void Hub::join(Channel& channel, Rank peer, const Deadline& deadline) {
   for (;;) {
     look_aside();
     for (Channel* one : channels_) one->step_join();
+    for (Channel* one : channels_) one->poll();  // Those that are joined may have to restart.
     if (channel.is_joined()) return;
     if (channel.refusal()) throw Error(*channel.refusal());
     if (deadline.passed()) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "transport/transport.h"
 #include "transport/verbs/settings.h"
@@ -22,6 +23,8 @@ struct VerbsOptions {
   // `uses_all` is set, all of them.
   std::uint32_t turn = 0;
   bool uses_all = false;
+  // By peer: the path of ACCL_IB_PATHS that all lanes to it take. Empty: each lane takes another.
+  std::vector<std::uint32_t> network_paths{};
   // Longest that the endpoints of a transport together wait, at their end, for acknowledgements.
   Milliseconds farewell{500};
 };
