@@ -47,6 +47,9 @@ class Connections {
   // Whether what peers send is carried by this host's cores, and not by a device: ranks that give
   // their core up soon let it arrive sooner.
   bool is_carried_by_cores() const { return push_ != nullptr && network() != "verbs"; }
+  // Whether connections must be polled between calls, too, now and then: those over verbs, whose
+  // queues have to be replaced when a port dies.
+  bool needs_care() const { return push_ != nullptr && network() == "verbs"; }
   bool is_one_host() const;
   // What selection goes by before any connection is open, alike on all ranks: "shm", the name of
   // the network's transport, or both, as "shm+tcp".

@@ -150,6 +150,7 @@ void Group::open(Route& route) {
   connections_.open(route.ranks, *watch_);
   for (const Rank rank : route.ranks) route.peers.push_back(connections_.lanes(rank));
   route.is_open = true;
+  if (connections_.needs_care()) ensure_server();
 }
 
 void Group::begin(const Call& call) {

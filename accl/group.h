@@ -87,6 +87,8 @@ class Group final : public Communicator {
   bool wait_pending();
   void end_next(std::optional<Error> error);
   void serve();
+  void ensure_server();
+  bool look_after();
 
   std::shared_ptr<Session> session_;
   const std::vector<Rank> ranks_;

@@ -1,4 +1,6 @@
 // pending.cc - started calls: the queue, whoever drives it, and the requests that stand for them.
+#include <chrono>
+
 #include "accl/calls.h"
 #include "accl/group.h"
 
@@ -17,6 +19,10 @@ class GroupCall final : public StartedCall {
   Group& group_;
   std::shared_ptr<Pending> pending_;
 };
+
+// How often connections are looked after while there is no call, and while one of them needs it.
+constexpr std::chrono::milliseconds between_looks{100};
+constexpr std::chrono::milliseconds between_troubles{5};
 
 // The progress thread looks for a waiter this often, and at most this long at one go.
 constexpr int rounds_between_looks = 64;
@@ -47,9 +53,8 @@ std::unique_ptr<StartedCall> Group::start(const Call& call) {
     const Lock lock(mutex_);
     if (failed_) throw *failed_;
     pending_.push_back(pending);
-    if (!server_.joinable()) server_ = std::thread([this] { serve(); });
+    ensure_server();
   }
-  wake_.notify_one();
   return std::make_unique<GroupCall>(*this, std::move(pending));
 }
 
@@ -121,11 +126,29 @@ void Group::end_next(std::optional<Error> error) {
   ended->is_done = true;
 }
 
+// A peer may still wait for what this rank sent in a call that is over here, and the connection may
+// need more of us than its device does. True where it does.
+bool Group::look_after() {
+  connections_.poll();
+  const bool is_quiet = connections_.arm();
+  connections_.disarm();
+  return !is_quiet;
+}
+
+void Group::ensure_server() {
+  if (!server_.joinable()) server_ = std::thread([this] { serve(); });
+  wake_.notify_one();
+}
+
 void Group::serve() {
   Lock lock(mutex_);
   while (!is_stopping_) {
     if (pending_.empty()) {
-      wake_.wait(lock, [this] { return is_stopping_ || !pending_.empty(); });
+      if (connections_.needs_care()) {
+        wake_.wait_for(lock, look_after() ? between_troubles : between_looks);
+      } else {
+        wake_.wait(lock);
+      }
       continue;
     }
     begin_next();

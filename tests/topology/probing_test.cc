@@ -33,13 +33,19 @@ class Network : public Wire {
   std::uint32_t loses_every = 0;  // So many answers, one is lost.
   Milliseconds limit{0};          // A router answers once in this time.
   bool quotes_little = false;
-  bool has_no_way = false;  // The first leaf has no route.
+  bool has_no_way = false;         // The first leaf has no route.
+  std::optional<Ipv4> lost_spine;  // This spine has none.
+  bool answers_late = false;       // The destination, only to a TTL beyond its distance.
   std::vector<Probe> sent;
 
   Ipv4 spine_of(std::uint16_t label) const {
     return Ipv4{accl::index(at("172.16.0.9")) + label % spines};
   }
+  bool is_refused(const Probe& probe) const {
+    return lost_spine && probe.ttl > 2 && spine_of(probe.label) == *lost_spine;
+  }
   Ipv4 router(const Probe& probe) const {
+    if (is_refused(probe)) return *lost_spine;
     if (probe.ttl >= distance) return probe.to;
     if (probe.ttl == 1 || has_no_way) return first_leaf;
     return probe.ttl == 2 ? spine_of(probe.label) : last_leaf;
@@ -53,16 +59,18 @@ class Network : public Wire {
     const Ipv4 by = router(probe);
     const bool is_of_nic = by == probe.to && probe.port == roce_port;
     if (silent.contains(by) || is_of_nic) return;
+    if (answers_late && by == probe.to && probe.ttl == distance) return;
     if (limit.count() > 0 && free_at_[by] > now_) return;
     free_at_[by] = now_ + limit;
     if (loses_every > 0 && ++answers_ % loses_every == 0) return;
     const auto ttl = quotes_little ? std::uint8_t{0} : probe.ttl;
-    coming_.emplace_back(now_ + Milliseconds(1), Answer{.by = by,
-                                                        .to = probe.to,
-                                                        .port = probe.port,
-                                                        .label = probe.label,
-                                                        .ttl = ttl,
-                                                        .has_no_way = has_no_way && probe.ttl > 1});
+    coming_.emplace_back(now_ + Milliseconds(1),
+                         Answer{.by = by,
+                                .to = probe.to,
+                                .port = probe.port,
+                                .label = probe.label,
+                                .ttl = ttl,
+                                .has_no_way = (has_no_way && probe.ttl > 1) || is_refused(probe)});
   }
 
   std::optional<Answer> receive(Clock::time_point until) override {
@@ -120,6 +128,29 @@ TEST(Probing, FindsAClassASpineAndSendsNothingToTheNic) {
   EXPECT_EQ(strays(network), 0U);
   EXPECT_LE(network.sent.size(), 64U * 3 + 8) << "nothing is asked twice without a reason";
   EXPECT_EQ(print_doubts(classify(here, found), found), "");
+}
+
+// It seems to be one farther than it is.
+TEST(Probing, ADestinationThatAnswersLateGetsNoProbeOfRoce) {
+  Network network(64);
+  network.answers_late = true;
+  expect_a_class_a_spine(network, trace_of(network));
+  EXPECT_EQ(strays(network), 0U);
+}
+
+// Labels that meet it would go nowhere.
+TEST(Probing, ASpineThatLostItsRoutesIsNoPath) {
+  for (const std::uint16_t label : {1, 2, 3, 4}) {
+    Network network(64);
+    network.lost_spine = network.spine_of(label);
+    const Trace found = trace_of(network);
+    EXPECT_EQ(found.refused, 16U);
+    EXPECT_EQ(found.labels.size(), 48U);
+    const PairPaths pair = classify(here, found);
+    EXPECT_EQ(pair.classes.size(), network.spines - 1);
+    for (const PathClass& one : pair.classes) EXPECT_NE(one.hops[1], *network.lost_spine);
+    EXPECT_NE(print_doubts(pair, found).find("16 labels are left out"), std::string::npos);
+  }
 }
 
 TEST(Probing, ManyProbesAreUnderWayButNotFasterThanTheRate) {

@@ -1,11 +1,9 @@
-// over_fake.h - tests of the verbs transport over the fake libibverbs: its controls, and pairs of
-// ranks in one thread.
+// over_fake.h - tests of the verbs transport over the fake libibverbs: pairs of ranks in one
+// thread.
 #pragma once
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,7 +13,7 @@
 #include "accl/base/error.h"
 #include "tests/transport/ring.h"
 #include "tests/transport/world.h"
-#include "tests/verbs/fake/fake_verbs.h"
+#include "tests/verbs/fake_library.h"
 #include "transport/verbs/verbs.h"
 
 namespace accl::test {
@@ -34,51 +32,9 @@ inline verbs::Settings settings_of(const Environment& environment) {
 // A queue that breaks ends its connection.
 inline const Environment no_failover{{"ACCL_IB_RESILIENCY_PORT_FAILOVER", "0"}};
 
-// Its controls.
-struct Fake {
-  decltype(&fake_verbs_living) living;
-  decltype(&fake_verbs_violation) violation;
-  decltype(&fake_verbs_reset) reset;
-  decltype(&fake_verbs_set_devices) set_devices;
-  decltype(&fake_verbs_set_ports) set_ports;
-  decltype(&fake_verbs_fail_call) fail_call;
-  decltype(&fake_verbs_calls) calls;
-  decltype(&fake_verbs_break_request) break_request;
-  decltype(&fake_verbs_set_link) set_link;
-  decltype(&fake_verbs_raise) raise;
-  decltype(&fake_verbs_counts) counts;
-  decltype(&fake_verbs_labels) labels;
-};
-
 class VerbsFake : public testing::Test {
  protected:
-  static std::string library() {
-    const char* const path = std::getenv("ACCL_FAKE_VERBS");
-    return path != nullptr ? path : "";
-  }
-
-  void SetUp() override {
-    void* const handle = ::dlopen(library().c_str(), RTLD_NOW | RTLD_LOCAL);
-    ASSERT_NE(handle, nullptr) << "set ACCL_FAKE_VERBS to the built fake_verbs";
-    const auto find = [&](auto& function, const char* name) {
-      function =
-          reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(handle, name));
-      ASSERT_NE(function, nullptr) << name;
-    };
-    find(fake_.living, "fake_verbs_living");
-    find(fake_.violation, "fake_verbs_violation");
-    find(fake_.reset, "fake_verbs_reset");
-    find(fake_.set_devices, "fake_verbs_set_devices");
-    find(fake_.set_ports, "fake_verbs_set_ports");
-    find(fake_.fail_call, "fake_verbs_fail_call");
-    find(fake_.calls, "fake_verbs_calls");
-    find(fake_.break_request, "fake_verbs_break_request");
-    find(fake_.set_link, "fake_verbs_set_link");
-    find(fake_.raise, "fake_verbs_raise");
-    find(fake_.counts, "fake_verbs_counts");
-    find(fake_.labels, "fake_verbs_labels");
-    fake_.reset();
-  }
+  static std::string library() { return FakeVerbs::library(); }
 
   void TearDown() override {
     EXPECT_STREQ(fake_.violation(), "");
@@ -166,7 +122,7 @@ class VerbsFake : public testing::Test {
     }
   }
 
-  Fake fake_{};
+  FakeVerbs fake_;
 };
 
 }  // namespace accl::test

@@ -12,57 +12,10 @@
 
 #include "accl/base/error.h"
 #include "tests/cuda/controls.h"
-#include "tests/verbs/fake/fake_verbs.h"
+#include "tests/verbs/fake_library.h"
 #include "transport/verbs/memory.h"
 
 namespace accl::test {
-
-struct FakeVerbs {
-  FakeVerbs() {
-    const Controls controls("ACCL_FAKE_VERBS");
-    controls.find(living, "fake_verbs_living");
-    controls.find(violation, "fake_verbs_violation");
-    controls.find(reset, "fake_verbs_reset");
-    controls.find(set_devices, "fake_verbs_set_devices");
-    controls.find(fail_call, "fake_verbs_fail_call");
-    controls.find(calls, "fake_verbs_calls");
-    controls.find(break_request, "fake_verbs_break_request");
-    controls.find(counts, "fake_verbs_counts");
-    controls.find(set_dma_buf, "fake_verbs_set_dma_buf");
-    controls.find(set_peer_memory, "fake_verbs_set_peer_memory");
-    controls.find(refuse_relaxed, "fake_verbs_refuse_relaxed");
-    controls.find(set_recorder, "fake_verbs_set_recorder");
-    controls.find(list_regions, "fake_verbs_regions");
-    controls.find(read, "fake_verbs_read");
-    reset();
-  }
-
-  static std::string library() {
-    const char* const path = std::getenv("ACCL_FAKE_VERBS");
-    return path != nullptr ? path : "";
-  }
-
-  std::vector<FakeVerbsRegion> regions() const {
-    std::vector<FakeVerbsRegion> all(list_regions(nullptr, 0));
-    list_regions(all.data(), static_cast<std::uint32_t>(all.size()));
-    return all;
-  }
-
-  decltype(&fake_verbs_living) living;
-  decltype(&fake_verbs_violation) violation;
-  decltype(&fake_verbs_reset) reset;
-  decltype(&fake_verbs_set_devices) set_devices;
-  decltype(&fake_verbs_fail_call) fail_call;
-  decltype(&fake_verbs_calls) calls;
-  decltype(&fake_verbs_break_request) break_request;
-  decltype(&fake_verbs_counts) counts;
-  decltype(&fake_verbs_set_dma_buf) set_dma_buf;
-  decltype(&fake_verbs_set_peer_memory) set_peer_memory;
-  decltype(&fake_verbs_refuse_relaxed) refuse_relaxed;
-  decltype(&fake_verbs_set_recorder) set_recorder;
-  decltype(&fake_verbs_regions) list_regions;
-  decltype(&fake_verbs_read) read;
-};
 
 // A folder that is gone afterwards.
 class Sysfs {

@@ -90,7 +90,7 @@ class Prober {
     const std::span<const std::uint16_t> labels = wire_.labels();
     for (const Way& way : ways_) {
       if (ttl > way.heard.size() || way.heard[ttl - 1]) continue;
-      if (way.refused_by || (way.distance != 0 && ttl > way.distance)) continue;
+      if (way.distance != 0 && ttl > way.distance) continue;
       if (wire_.now() >= end_) return;
       send({.to = way.to,
             .port = static_cast<std::uint16_t>(measuring_port + ttl),
