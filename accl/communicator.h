@@ -31,6 +31,7 @@ struct CommunicatorOptions {
   // By rank of the session: the rank map's lane of what this rank sends there, a path of its own
   // through the network. Empty: no map, or one without lanes.
   std::vector<std::uint32_t> lanes;
+  std::string nic;    // The rank map's NIC of this rank, where it is an RDMA device; empty: none.
   std::string fault;  // "KIND:K" (transport/fault); empty: none. For showing that checks work.
   std::optional<Choice> choice;  // For every call it fits, in place of the table's: for tuning.
   std::shared_ptr<TransportCounters> counters;  // Counts what is sent, at the cost of some speed.

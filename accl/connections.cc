@@ -180,8 +180,9 @@ Transport& Connections::transport_for(Rank peer) {
 std::unique_ptr<Transport> Connections::make_push() const {
   if (network() == "ucx") return make_ucx_transport(geometry());
   if (network() == "verbs") {
-    return make_verbs_transport(geometry(),
-                                {.turn = index_on_host(), .network_paths = network_paths()});
+    return make_verbs_transport(
+        geometry(),
+        {.device = options_.nic, .turn = index_on_host(), .network_paths = network_paths()});
   }
   return make_tcp_transport(geometry());
 }

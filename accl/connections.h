@@ -23,8 +23,9 @@ struct ConnectionOptions {
   std::string intra_host = "auto";
   std::string fault;        // transport/fault; empty: none.
   std::uint64_t topic = 0;  // Of the communicator in its session.
-  // See CommunicatorOptions: by rank of the session.
+  // See CommunicatorOptions.
   std::vector<std::uint32_t> lanes{};
+  std::string nic{};
   // Counts every message and its payload (transport/trace); null: nothing is counted.
   std::shared_ptr<TransportCounters> counters{};
 };

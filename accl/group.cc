@@ -79,6 +79,7 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
                     .fault = options.fault,
                     .topic = topic,
                     .lanes = options.lanes,
+                    .nic = options.nic,
                     .counters = options.counters}),
       expected_transport_(connections_.expected()),
       routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,

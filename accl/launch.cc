@@ -79,7 +79,9 @@ std::unique_ptr<Communicator> launch(const UniqueId& id, Rank rank, std::uint32_
     communicator.lanes = lanes_of(parsed, communicator.order, rank);
     if (!communicator.first && parsed.first == "far") communicator.first = First::far;
     const auto place = std::ranges::find(communicator.order, rank) - communicator.order.begin();
-    const std::string missing = missing_nic(parsed.seats[static_cast<std::size_t>(place)]);
+    const topology::Seat& seat = parsed.seats[static_cast<std::size_t>(place)];
+    communicator.nic = seat.nic;
+    const std::string missing = missing_nic(seat);
     if (!missing.empty()) log(LogLevel::warning, "{}", missing);
   }
   return Communicator::create(std::move(session), communicator);

@@ -19,8 +19,8 @@ class AloneChannel {
   explicit AloneChannel(const std::string& library) : api_(verbs::Api::load(library)) {
     auto [here, there] = connected_pair();
     for (auto& rails : rails_) {
-      rails =
-          std::make_unique<verbs::Rails>(api_, verbs::Settings{}, 0, false, [](verbs::Rail&) {});
+      rails = std::make_unique<verbs::Rails>(api_, verbs::Settings{}, verbs::RailChoice{},
+                                             [](verbs::Rail&) {});
     }
     registry_.add_rail((*rails_[0])[0].port());
     channels_[0] = std::make_unique<verbs::Channel>(*rails_[0], geometry, Rank{1}, std::move(here),

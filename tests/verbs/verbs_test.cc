@@ -334,6 +334,20 @@ TEST_F(VerbsFake, LanesArePinnedToKnownPaths) {
   EXPECT_EQ(labels_under(by_hand, {}), (Labels{7, 7, 7, 7}));
 }
 
+TEST_F(VerbsFake, TheDeviceThatAMapNamesIsTakenWhereItIs) {
+  fake_.set_devices(3);
+  for (const auto& [device, taken] :
+       {std::pair{"fake2", "fake2"}, std::pair{"mlx5_0", "fake1"}, std::pair{"", "fake1"}}) {
+    const auto one = [&] {
+      return make_verbs_transport(
+          geometry,
+          {.shared_object = library(), .settings = settings_of({}), .device = device, .turn = 4});
+    };
+    auto [here, there] = join(one(), one());
+    EXPECT_EQ(here.endpoint->path().find(taken), 0U) << here.endpoint->path();
+  }
+}
+
 TEST_F(VerbsFake, ASecondPortCanBeChosen) {
   fake_.set_ports(2);
   const Environment environment{{"ACCL_IB_HCA", "fake0:2"}};

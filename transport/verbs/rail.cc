@@ -65,12 +65,16 @@ RailNews Rail::read_events() {
   return news;
 }
 
-Rails::Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool uses_all,
+Rails::Rails(const Api& api, const Settings& settings, const RailChoice& choice,
              std::function<void(Rail&)> added)
-    : api_(api), settings_(settings), turn_(turn), added_(std::move(added)) {
+    : api_(api), settings_(settings), turn_(choice.turn), added_(std::move(added)) {
   auto ports = open_ports(api_, settings_);
-  const std::size_t first = uses_all ? 0 : turn % ports.size();
-  const std::size_t count = uses_all ? ports.size() : 1;
+  const auto wanted = std::ranges::find(
+      ports, choice.device, [](const auto& port) -> const auto& { return port->device(); });
+  std::size_t first = choice.uses_all ? 0 : choice.turn % ports.size();
+  if (wanted != ports.end()) first = static_cast<std::size_t>(wanted - ports.begin());
+  const bool is_one = wanted != ports.end() || !choice.uses_all;
+  const std::size_t count = is_one ? 1 : ports.size();
   for (std::size_t i = 0; i < count; ++i) {
     rails_.push_back(std::make_unique<Rail>(std::move(ports[first + i])));
     log(LogLevel::info, "verbs: using {}", rails_.back()->port().text());

@@ -53,12 +53,19 @@ class Rail {
   bool is_dead_ = false;
 };
 
+// Which of the ports that the settings admit.
+struct RailChoice {
+  std::string device;      // Its first port; empty, or not there: the next two decide.
+  std::uint32_t turn = 0;  // This one, modulo how many there are,
+  bool uses_all = false;   // or all of them.
+};
+
 // Their numbers stay: one that dies keeps its own, and what replaces it is added.
 class Rails {
  public:
-  // Of the ports the settings admit, number `turn` modulo their count, or all of them. `added` is
-  // told of every rail that comes later, and may refuse it by an Error. Throws as open_ports does.
-  Rails(const Api& api, const Settings& settings, std::uint32_t turn, bool uses_all,
+  // `added` is told of every rail that comes later, and may refuse it by an Error. Throws as
+  // open_ports does.
+  Rails(const Api& api, const Settings& settings, const RailChoice& choice,
         std::function<void(Rail&)> added);
 
   std::uint32_t count() const { return static_cast<std::uint32_t>(rails_.size()); }

@@ -84,7 +84,7 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
       settings_(options.settings ? *options.settings : verbs::read_settings()),
       meetings_(make_set()),
       events_(make_set()),
-      rails_(api_, settings_, options.turn, options.uses_all,
+      rails_(api_, settings_, {options.device, options.turn, options.uses_all},
              [this](Rail& rail) { take_rail(rail); }),
       registry_(settings_.gpu) {
   watch(events_, meetings_.get(), nullptr, "connections");

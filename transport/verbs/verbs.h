@@ -19,8 +19,9 @@ namespace accl {
 struct VerbsOptions {
   std::string shared_object = "libibverbs.so.1";
   std::optional<verbs::Settings> settings{};  // Empty: the environment's.
-  // Of the ports the settings admit, this rank uses number `turn` modulo their count, or, where
-  // `uses_all` is set, all of them.
+  // Of the ports the settings admit, this rank uses that of `device`, where there is such a one;
+  // else number `turn` modulo their count, or, where `uses_all` is set, all of them.
+  std::string device{};
   std::uint32_t turn = 0;
   bool uses_all = false;
   // By peer: the path of ACCL_IB_PATHS that all lanes to it take. Empty: each lane takes another.
