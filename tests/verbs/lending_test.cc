@@ -63,9 +63,9 @@ class VerbsLending : public VerbsFake {
     ADD_FAILURE() << "not all arrived";
   }
 
-  void scribble_over_sent(const Joined& one, std::size_t messages) {
-    for (std::size_t k = 0; k < messages; ++k) {
-      if (is_sent(one, places_[k])) std::ranges::fill(part(k), std::byte{0xAA});
+  void scribble_over_sent(const Joined& one) {
+    for (; scribbled_ < places_.size() && is_sent(one, places_[scribbled_]); ++scribbled_) {
+      std::ranges::fill(part(scribbled_), std::byte{0xAA});
     }
   }
 
@@ -79,6 +79,7 @@ class VerbsLending : public VerbsFake {
   std::vector<std::byte> memory_;
   Ring ring_{roomy.ring_bytes};
   std::vector<Place> places_;
+  std::size_t scribbled_ = 0;
 };
 
 TEST_F(VerbsLending, WhatIsKnownIsSentFromWhereItLies) {
@@ -111,10 +112,10 @@ TEST_F(VerbsLending, TheRestIsCopiedAndWaitsForWhatWasLentBefore) {
   expect_payload(there, 4, 1);
 }
 
-TEST_F(VerbsLending, AThousandMessagesGoRoundTheRing) {
+TEST_F(VerbsLending, ManyMessagesGoRoundTheRing) {
   auto [here, there] = joined();
   const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
-  for (std::uint32_t round = 0; round < 1000; ++round) {
+  for (std::uint32_t round = 0; round < 300; ++round) {
     ASSERT_TRUE(put(here, part(round % 8))) << round;
     poll_until_arrived(there, places_.back().until);
     expect_payload(there, round, round % 8);
@@ -132,6 +133,7 @@ TEST_F(VerbsLending, AQueueThatBreaksKeepsWhatDidNotArrive) {
   for (const int is_delivered : {0, 1}) {
     fake_.reset();
     places_.clear();
+    scribbled_ = 0;
     ring_ = Ring(roomy.ring_bytes);
     auto [here, there] = joined();
     const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
@@ -140,7 +142,7 @@ TEST_F(VerbsLending, AQueueThatBreaksKeepsWhatDidNotArrive) {
     for (std::size_t k = 0; k < 5; ++k) ASSERT_TRUE(put(here, part(k)));
     EXPECT_EQ(fake_.counts().gathered, 3U) << "those behind it are flushed";
     for (const Deadline deadline(patience); !deadline.passed();) {
-      scribble_over_sent(here, 5);
+      scribble_over_sent(here);
       here.transport->poll();
       there.transport->poll();
       if (reached(there.endpoint->counters(0).arrived, places_[4].until)) break;
