@@ -66,8 +66,6 @@ Api Api::load(const std::string& library) {
   get(api.pointer_attributes, {"cuPointerGetAttributes"});
   get(api.copy_to_host, {"cuMemcpyDtoH_v2"});
   get(api.copy_from_host, {"cuMemcpyHtoD_v2"});
-  get(api.register_host, {"cuMemHostRegister_v2"});
-  get(api.unregister_host, {"cuMemHostUnregister"});
   get(api.handle_for_range, {"cuMemGetHandleForAddressRange", true});
   get(api.flush_writes, {"cuFlushGPUDirectRDMAWrites", true});
   const Result result = api.init(0);

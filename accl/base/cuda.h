@@ -70,8 +70,6 @@ struct Api {
   Result (*pointer_attributes)(unsigned, PointerAttribute*, void**, Address) = nullptr;
   Result (*copy_to_host)(void*, Address, std::size_t) = nullptr;
   Result (*copy_from_host)(Address, const void*, std::size_t) = nullptr;
-  Result (*register_host)(void*, std::size_t, unsigned flags) = nullptr;
-  Result (*unregister_host)(void*) = nullptr;
   Result (*handle_for_range)(void*, Address, std::size_t, int type,
                              unsigned long long flags) = nullptr;  // optional, 11.7
   Result (*flush_writes)(int target, int scope) = nullptr;         // optional, 11.3

@@ -301,16 +301,6 @@ int cuMemcpyHtoD_v2(Address to, const void* from, std::size_t bytes) {
   return copy("cuMemcpyHtoD", to, bytes, nullptr, from);
 }
 
-int cuMemHostRegister_v2(void*, std::size_t, unsigned) {
-  const std::lock_guard lock(state().mutex);
-  return enter("cuMemHostRegister");
-}
-
-int cuMemHostUnregister(void*) {
-  const std::lock_guard lock(state().mutex);
-  return enter("cuMemHostUnregister");
-}
-
 int cuFlushGPUDirectRDMAWrites(int target, int scope) {
   const std::lock_guard lock(state().mutex);
   if (const int result = enter("cuFlushGPUDirectRDMAWrites"); result != ok) return result;

@@ -91,9 +91,7 @@ void run_ranks(std::uint32_t count, As as, const Body& body) {
                     : run_processes(std::move(meetings), body);
 }
 
-// finish() waits for the other side's finish() in no transport but for its open(); where one needs
-// more, this thread alone cannot do, hence the second.
-std::pair<Joined, Joined> join_pair(std::unique_ptr<Transport> first,
+std::pair<Joined, Joined> open_pair(std::unique_ptr<Transport> first,
                                     std::unique_ptr<Transport> second) {
   std::pair<Joined, Joined> joined;
   auto [here, there] = connected_pair();
@@ -101,6 +99,14 @@ std::pair<Joined, Joined> join_pair(std::unique_ptr<Transport> first,
   joined.second.transport = std::move(second);
   joined.first.endpoint = joined.first.transport->open(Rank(1), std::move(here));
   joined.second.endpoint = joined.second.transport->open(Rank(0), std::move(there));
+  return joined;
+}
+
+// finish() waits for the other side's finish() in no transport but for its open(); where one needs
+// more, this thread alone cannot do, hence the second.
+std::pair<Joined, Joined> join_pair(std::unique_ptr<Transport> first,
+                                    std::unique_ptr<Transport> second) {
+  std::pair<Joined, Joined> joined = open_pair(std::move(first), std::move(second));
   std::thread other([&] { joined.second.endpoint->finish(Deadline(patience)); });
   joined.first.endpoint->finish(Deadline(patience));
   other.join();

@@ -32,6 +32,8 @@ struct Joined {
   std::unique_ptr<Transport> transport;
   std::unique_ptr<Endpoint> endpoint;
 };
+std::pair<Joined, Joined> open_pair(std::unique_ptr<Transport> first,
+                                    std::unique_ptr<Transport> second);  // Not finished.
 std::pair<Joined, Joined> join_pair(std::unique_ptr<Transport> first,
                                     std::unique_ptr<Transport> second);
 

@@ -98,10 +98,7 @@ class VerbsFailover : public VerbsFake {
         is_over = is_over && stream.is_over();
         taken += stream.taken();
       }
-      for (const Joined* one : {&here, &there}) {
-        static_cast<void>(one->transport->arm());
-        one->transport->disarm();
-      }
+      step(here, there);
       if (is_over) return {};
       if (deadline.passed()) return "it hangs";
       meanwhile(taken);
@@ -137,7 +134,6 @@ TEST_F(VerbsFailover, APortThatGoesDownIsReplacedByAnother) {
   EXPECT_NE(here.endpoint->path().find("fake1"), std::string::npos) << here.endpoint->path();
 }
 
-// Nobody says so; only what is sent over it is not acknowledged. The state of its port tells.
 TEST_F(VerbsFailover, BothEndsMayLoseTheirPortsAtOnce) {
   fake_.set_devices(4);
   auto [here, there] = join(make(), make({}, false, 1));
@@ -187,11 +183,7 @@ TEST_F(VerbsFailover, TheEndThatOnlyReceivesLeavesItsDeadPortToo) {
   bool has_died = false;
   for (const Deadline deadline(patience); !stream.is_over() && !deadline.passed();) {
     stream.put_some();
-    for (const Joined* one : {&here, &there}) {
-      one->transport->poll();
-      static_cast<void>(one->transport->arm());
-      one->transport->disarm();
-    }
+    step(here, there);
     stream.take_some();
     if (stream.taken() > 10 && !std::exchange(has_died, true)) fake_.set_link(0, 0, 0);
     ASSERT_EQ(here.endpoint->failure() + there.endpoint->failure(), "");

@@ -53,11 +53,7 @@ class VerbsLending : public VerbsFake {
 
   static void poll_both(const Joined& here, const Joined& there, std::uint32_t until) {
     for (const Deadline deadline(patience); !deadline.passed();) {
-      for (const Joined* one : {&here, &there}) {
-        one->transport->poll();
-        static_cast<void>(one->transport->arm());  // Whoever slept looks at its device.
-        one->transport->disarm();
-      }
+      step(here, there);
       if (reached(there.endpoint->counters(0).arrived, until)) return;
     }
     ADD_FAILURE() << "not all arrived";
@@ -181,13 +177,7 @@ TEST_F(VerbsLending, APeerThatLeavesInARestartEndsTheConnectionInWords) {
     const std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
     fake_.break_request(2, IBV_WC_RETRY_EXC_ERR, 0);
     for (std::size_t k = 0; k < 4; ++k) ASSERT_TRUE(put(here, part(k)));
-    for (int i = 0; i < polls; ++i) {  // As far as that brings them.
-      for (const Joined* one : {&here, &there}) {
-        one->transport->poll();
-        static_cast<void>(one->transport->arm());
-        one->transport->disarm();
-      }
-    }
+    for (int i = 0; i < polls; ++i) step(here, there);  // As far as that brings them.
     there.endpoint.reset();
     for (const Deadline deadline(patience); !here.endpoint->broken() && !deadline.passed();) {
       here.transport->poll();

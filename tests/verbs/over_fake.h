@@ -52,12 +52,7 @@ class VerbsFake : public testing::Test {
   // In one thread, so that whatever either throws comes out here.
   static std::pair<Joined, Joined> join(std::unique_ptr<Transport> first,
                                         std::unique_ptr<Transport> second) {
-    std::pair<Joined, Joined> joined;
-    auto [here, there] = connected_pair();
-    joined.first.transport = std::move(first);
-    joined.second.transport = std::move(second);
-    joined.first.endpoint = joined.first.transport->open(Rank(1), std::move(here));
-    joined.second.endpoint = joined.second.transport->open(Rank(0), std::move(there));
+    std::pair<Joined, Joined> joined = open_pair(std::move(first), std::move(second));
     bool is_here = false, is_there = false;
     for (const Deadline deadline(patience); !(is_here && is_there) && !deadline.passed();) {
       is_here = is_here || finishes(*joined.first.endpoint);
@@ -77,14 +72,20 @@ class VerbsFake : public testing::Test {
     }
   }
 
+  // Both poll, and look at their devices and sockets as those do who slept.
+  static void step(const Joined& here, const Joined& there) {
+    for (const Joined* one : {&here, &there}) {
+      one->transport->poll();
+      static_cast<void>(one->transport->arm());
+      one->transport->disarm();
+    }
+  }
+
   // Messages, sleeps and releases, until all is done or a connection broke, whose words these are.
   static std::string carry(const Joined& here, const Joined& there) {
     Ring ring(geometry.ring_bytes);
     static_cast<void>(fill(*here.endpoint, ring, 3000));
-    for (const Joined* one : {&here, &there}) {
-      static_cast<void>(one->transport->arm());
-      one->transport->disarm();
-    }
+    step(here, there);
     const Deadline longest_end(Milliseconds(300));
     bool is_done = false;
     const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };

@@ -261,11 +261,8 @@ TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
 
 TEST_F(VerbsFake, ADeviceThatDiesEndsItsConnections) {
   auto [here, there] = join(make(no_failover), make(no_failover));
-  fake_.raise(IBV_EVENT_PORT_ERR);             // A flap: the queues ride it out.
-  for (const Joined* one : {&here, &there}) {  // Whoever slept looks at its device.
-    static_cast<void>(one->transport->arm());
-    one->transport->disarm();
-  }
+  fake_.raise(IBV_EVENT_PORT_ERR);  // A flap: the queues ride it out.
+  step(here, there);
   for (const Deadline grace(Milliseconds(300)); !grace.passed();) {
     here.transport->poll();
     there.transport->poll();

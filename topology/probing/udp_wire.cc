@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "accl/base/error.h"
 
@@ -65,6 +66,17 @@ std::optional<Said> said_in(const msghdr& message) {
   return std::nullopt;
 }
 
+msghdr message_of(sockaddr_in& name, iovec& piece, std::span<std::byte> control) {
+  msghdr message{};
+  message.msg_name = &name;
+  message.msg_namelen = sizeof name;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  return message;
+}
+
 }  // namespace
 
 UdpWire::UdpWire(Ipv4 from, std::uint32_t label_count)
@@ -117,13 +129,7 @@ void UdpWire::send(const Probe& probe) {
   Payload payload = payload_of(probe.ttl);
   iovec piece{payload.data(), payload.size()};
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> room{};
-  msghdr message{};
-  message.msg_name = &name;
-  message.msg_namelen = sizeof name;
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
+  msghdr message = message_of(name, piece, room);
   cmsghdr* const part = CMSG_FIRSTHDR(&message);
   part->cmsg_level = IPPROTO_IP;
   part->cmsg_type = IP_TTL;
@@ -154,13 +160,7 @@ std::optional<Answer> UdpWire::read(std::size_t number) {
   Payload payload{};
   iovec piece{payload.data(), payload.size()};
   alignas(cmsghdr) std::array<std::byte, 512> room{};
-  msghdr message{};
-  message.msg_name = &to;
-  message.msg_namelen = sizeof to;
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = room.data();
-  message.msg_controllen = room.size();
+  msghdr message = message_of(to, piece, room);
   const ssize_t bytes = ::recvmsg(socket, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
   if (bytes < 0) {  // An error whose words were dropped: asking forgets it.
     int error = 0;
