@@ -58,13 +58,6 @@ bool Executor::advance_fibers() {
   return moved;
 }
 
-void Executor::tell() {
-  if (straight_ != nullptr) return straight_->tell();
-  for (PeerLanes* peer : binding_.peers) {
-    for (std::uint32_t i = 0; i < binding_.width; ++i) peer->lanes[i].tell();
-  }
-}
-
 bool Executor::advance_fiber(Fiber& fiber) {
   const auto& operations = binding_.program->operations;
   bool moved = false;

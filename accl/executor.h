@@ -48,9 +48,6 @@ class Executor {
     return straight_ != nullptr ? straight_->is_mismatch() : is_mismatch_;
   }
 
-  // Tells peers all that was read and not yet told; for a rank that is about to sleep.
-  void tell();
-
  private:
   // A send that may still read user memory. A peer reads in place only what no later operation
   // writes: so nobody but the end of a slice waits for a peer to have read, and no circle of ranks

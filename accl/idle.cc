@@ -44,7 +44,6 @@ void Idle::wait_longer(std::span<PeerLanes* const> peers) {
   const auto waited = Clock::now() - since_;
   const bool is_on_cores = crowded && connections_.is_carried_by_cores();
   if (waited > (is_on_cores ? sleep_after_on_cores : sleep_after)) {
-    executor_.tell();
     check(peer);
     sleep();
   } else if (crowded) {

@@ -7,8 +7,10 @@
 //   2. A message is contiguous. Where it would reach past its limit, it starts at the ring's begin
 //      instead, and the units skipped count as used. The limit is three messages of its size (and
 //      at least 64 KiB), so that large messages keep to a part of the ring that stays in cache.
-//   3. What the receiver has read but not yet told is less than told_late_units, and a message is
-//      at most 3/8 of the ring; so a sender never waits for ever on untold units.
+//   3. What the receiver has read but not yet told is less than told_late_units, a quarter of the
+//      smallest ring, and a message is at most 3/8 of the ring. Who skips to the begin is further
+//      behind it than the message and those units together, as limit and sizes have it; so a
+//      sender never waits on untold units, and no packet need be spent on telling fewer.
 //   4. Tiny messages go by cell where the transport has cells, and use no units. Of the cells fewer
 //      than told_late_cells are read and untold.
 #pragma once
@@ -134,12 +136,7 @@ class Lane {
       return;
     }
     in_ = after(in_, bytes);
-    if (at_once || in_.position - told_ >= told_late_units) tell();
-  }
-  // Tells what is untold: for a rank that has nothing better to do.
-  void tell() {
-    if (told_cells_ != in_cell_) tell_cells();
-    if (told_ == in_.position) return;
+    if (!at_once && in_.position - told_ < told_late_units) return;
     told_ = in_.position;
     endpoint_->release(lane_, told_);
   }

@@ -179,10 +179,6 @@ bool Straight::send(const Step& step) {
   return true;
 }
 
-void Straight::tell() {
-  for (PeerLanes* peer : route_->peers) peer->lanes[0].tell();
-}
-
 std::size_t Straights::place_of(const Call& call) {
   const std::uint64_t small = static_cast<std::uint64_t>(call.collective) |
                               static_cast<std::uint64_t>(call.type) << 8 |

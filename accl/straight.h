@@ -38,7 +38,6 @@ class Straight {
   bool is_done() const { return at_ == steps_.size(); }
   std::uint32_t blocked_on() const { return blocked_on_; }
   bool is_mismatch() const { return is_mismatch_; }
-  void tell();
 
  private:
   struct Source {

@@ -66,7 +66,7 @@ class End {
   }
   void receive(std::uint32_t lane, std::uint32_t bytes) {
     wait([&] { return lanes_[lane].arrived(bytes) != nullptr; });
-    lanes_[lane].release(bytes, bytes > tiny_bytes_sent);
+    lanes_[lane].release(bytes, false);
   }
 
  private:
@@ -87,7 +87,6 @@ class End {
   // Whoever is done has sent or received, and must not be asked again.
   template <class Done>
   bool is_done_or_sleeps(const Done& done) {
-    for (Lane& lane : lanes_) lane.tell();
     const bool may_sleep = transport_->arm();
     pollfd wait{transport_->event_fd(), POLLIN, 0};
     const bool is_done = done();

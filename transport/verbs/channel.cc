@@ -15,9 +15,6 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
-// A release that is not urgent waits for so many of them, some tens of microseconds.
-constexpr std::uint32_t polls_before_telling = 1024;
-
 // Lending spares a copy and costs an acknowledgement, for which the end of a call waits: about what
 // a core copies in some microseconds.
 constexpr std::uint32_t least_lent_bytes = 32 << 10;
@@ -125,7 +122,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   Lane& to = lanes_[lane];
   if (stage_ != Stage::joined || broken_ || ending_since_) return false;
   const Queue::Word word{.immediate = to.freed};
-  const bool has_word = is_release_due(to);
+  const bool has_word = to.told != to.freed;
   if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
   if (!has_window(to)) return false;
   Sent message{.until = parcel.until, .offset = parcel.offset};
@@ -145,7 +142,6 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   }
   if (has_word) {
     to.told = word.immediate;
-    to.untold = 0;
     dirty_ &= ~(std::uint64_t{1} << lane);
   }
   to.at(to.window_next) = message;
@@ -190,20 +186,10 @@ void Channel::release(std::uint32_t lane, std::uint32_t position) {
   dirty_ |= std::uint64_t{1} << lane;
 }
 
-// A release is a packet of its own, which a ping-pong would pay for every message. The peer needs
-// room for the longest message behind a place that it skips, six eighths of the ring; and receives,
-// of which it may use as many as its window has.
-bool Channel::is_release_due(const Lane& lane) const {
-  const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
-  const std::uint32_t behind = lane.freed - lane.told;
-  return behind != 0 && (behind >= units / 8 || lane.untold >= message_window / 4);
-}
-
-void Channel::tell_releases(bool all) {
+void Channel::tell_releases() {
   if (stage_ != Stage::joined || broken_ || ending_since_) return;
   for (std::uint64_t left = dirty_; left != 0; left &= left - 1) {
-    const auto lane = static_cast<std::uint32_t>(std::countr_zero(left));
-    if (all || is_release_due(lanes_[lane])) tell_release(lane, false);
+    tell_release(static_cast<std::uint32_t>(std::countr_zero(left)), false);
   }
 }
 
@@ -214,7 +200,6 @@ void Channel::tell_release(std::uint32_t number, bool is_signalled) {
   dirty_ &= ~(std::uint64_t{1} << number);
   if (lane.told == lane.freed && !is_signalled) return;
   lane.told = lane.freed;
-  lane.untold = 0;
   const Queue::Word word{.immediate = lane.freed, .is_signalled = is_signalled};
   note_post(number, lane.queue->post(&word, nullptr));
 }
@@ -226,8 +211,7 @@ bool Channel::poll() {
   }
   if (restart_ && !broken_) step_restart(moved);
   if (is_behind_) post_again();
-  polls_in_vain_ = moved ? 0 : polls_in_vain_ + 1;
-  if (dirty_ != 0) tell_releases(polls_in_vain_ >= polls_before_telling);
+  if (dirty_ != 0) tell_releases();
   if (ending_since_ && !broken_) conclude();
   return moved;
 }
@@ -248,7 +232,6 @@ bool Channel::poll(Completions& completions) {
 void Channel::take_message(Lane& lane, std::uint32_t until) {
   const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
   if (until - lane.freed > units) return begin_end("it sent more than the ring holds");
-  ++lane.untold;
   lane.arrived.store(until, std::memory_order_release);
 }
 
@@ -262,7 +245,7 @@ void Channel::take_word(Lane& lane, std::uint32_t position) {
 }
 
 bool Channel::arm() {
-  if (dirty_ != 0) tell_releases(true);
+  if (dirty_ != 0) tell_releases();
   for (const auto& footing : footings_) {
     if (!footing || footing->lanes == 0 || footing->completions.is_armed) continue;
     Completions& completions = footing->completions;

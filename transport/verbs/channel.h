@@ -95,7 +95,6 @@ class Channel {
     std::atomic<std::uint32_t> arrived{0}, released{0}, sent{0};
     std::uint32_t put_until = 0;
     std::uint32_t freed = 0, told = 0;  // Our own last release, and what the peer heard of it.
-    std::uint32_t untold = 0;           // Messages that came since the peer heard of a release.
     std::uint64_t peer_inbox = 0;
     std::uint32_t peer_key = 0;
     std::uint32_t memory_key = 0;  // Of `memory_`, on this lane's rail.
@@ -164,8 +163,7 @@ class Channel {
   void take_message(Lane& lane, std::uint32_t until);
   void take_word(Lane& lane, std::uint32_t position);
   void note_post(std::uint32_t lane, int error);  // An errno of the driver, or 0.
-  bool is_release_due(const Lane& lane) const;
-  void tell_releases(bool all);
+  void tell_releases();
   void tell_release(std::uint32_t lane, bool is_signalled);
 
   // A path or a port fails us: the queues are replaced, or the channel ends.
@@ -203,7 +201,6 @@ class Channel {
   std::unique_ptr<Lane[]> lane_states_;
   std::span<Lane> lanes_;
   std::uint64_t dirty_ = 0;  // Lanes whose `freed` the peer was not told.
-  std::uint32_t polls_in_vain_ = 0;
 
   std::uint32_t epoch_ = 0;
   std::optional<Restart> restart_;

@@ -95,7 +95,6 @@ void Channel::renew() {
     ++lane.generation;
     stand_on(i, *rail);
     lane.told = lane.freed;
-    lane.untold = 0;
   }
   connected_ = 0;
   tries_ = 0;
