@@ -26,9 +26,10 @@ STEP = 4  # From a size to the next.
 DRAWS = 5  # Of the switches' hash, where a prediction depends on it.
 SCALE_SERVERS = (2, 4, 8)
 DEFAULT_TABLE = pathlib.Path(__file__).resolve().parents[2] / "configs/selection/default.table"
-# As `accl-perf --tune` finds it here: the built-in table takes recursive doubling up to 32 KiB,
-# which is for networks a thousand times as fast.
-TUNED = "allreduce 2-max 2K any rd 0 1\nallreduce 2-max max any hd 256K 4"
+# As `accl-perf --tune` finds it here: the built-in table takes recursive doubling up to 32 KiB and
+# slices of 256 KiB, which are for networks a thousand times as fast.
+TUNED = ("allreduce 2-max 2K any rd 0 1\nallreduce 2-max 64K any hd 0 1\n"
+         "allreduce 2-max max any hd 20K 4")
 # One slice after the other, as a library does that does not cut vectors.
 PLAIN = "allreduce 2-max max any hd 0 1"
 

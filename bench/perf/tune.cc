@@ -21,8 +21,8 @@
 namespace accl::perf {
 namespace {
 
-constexpr std::uint32_t slices[] = {32 << 10, 64 << 10, 128 << 10, 256 << 10,
-                                    0};  // 0: the transport's most.
+constexpr std::uint32_t slices[] = {20 << 10,  32 << 10,  64 << 10,
+                                    128 << 10, 256 << 10, 0};  // 0: the transport's most.
 constexpr std::uint32_t in_flights[] = {1, 2, 4};
 // Up to here a vector is one slice whatever the choice, so one choice of an algorithm is enough.
 constexpr std::uint64_t one_slice_bytes = 32 << 10;

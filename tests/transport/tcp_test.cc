@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -160,19 +161,25 @@ std::pair<Fd, Fd> connected_over_tcp() {
   return {std::move(mine), Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))};
 }
 
+// An endpoint for rank 3 on our end; the test holds the other.
+std::unique_ptr<Endpoint> joined_over_tcp(Transport& transport, Fd mine, const Fd& theirs) {
+  auto endpoint = transport.open(Rank(3), std::move(mine));
+  Greeting greeting;
+  EXPECT_EQ(::recv(theirs.get(), &greeting, sizeof greeting, MSG_WAITALL),
+            static_cast<ssize_t>(sizeof greeting));
+  EXPECT_EQ(::send(theirs.get(), &greeting, sizeof greeting, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof greeting));
+  endpoint->finish(Deadline(patience));
+  return endpoint;
+}
+
 // Who reads this must find the cable, and the kernel has forgotten the peer by then.
 TEST(TcpPath, ABrokenConnectionNamesBothEndsAndTheInterface) {
   auto [mine, theirs] = connected_over_tcp();
   const std::string path =
       fmt::format("127.0.0.1:{} on lo to 127.0.0.1:{}", port_of(mine), port_of(theirs));
   const auto transport = make_tcp_transport(geometry);
-  const auto endpoint = transport->open(Rank(3), std::move(mine));
-  Greeting greeting;
-  ASSERT_EQ(::recv(theirs.get(), &greeting, sizeof greeting, MSG_WAITALL),
-            static_cast<ssize_t>(sizeof greeting));
-  ASSERT_EQ(::send(theirs.get(), &greeting, sizeof greeting, MSG_NOSIGNAL),
-            static_cast<ssize_t>(sizeof greeting));
-  endpoint->finish(Deadline(patience));
+  const auto endpoint = joined_over_tcp(*transport, std::move(mine), theirs);
   EXPECT_EQ(endpoint->path(), path);
   const linger at_once{.l_onoff = 1, .l_linger = 0};  // Closing sends a reset.
   ::setsockopt(theirs.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -269,24 +276,53 @@ TEST(TcpGreeting, GeometriesThatCannotBeAreRefused) {
 
 // Over real TCP, small messages leave at once.
 TEST(TcpSocket, NoDelayIsSet) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  auto* const name = reinterpret_cast<sockaddr*>(&address);
-  socklen_t bytes = sizeof address;
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::bind(listener.get(), name, bytes), 0);
-  ASSERT_EQ(::listen(listener.get(), 1), 0);
-  ASSERT_EQ(::getsockname(listener.get(), name, &bytes), 0);
-  Fd mine(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::connect(mine.get(), name, bytes), 0);
+  auto [mine, theirs] = connected_over_tcp();
+  int no_delay = 0;
+  socklen_t bytes = sizeof no_delay;
   const int socket = mine.get();
   auto transport = make_tcp_transport(geometry);
   const auto endpoint = transport->open(Rank(3), std::move(mine));
-  int no_delay = 0;
-  bytes = sizeof no_delay;
   ASSERT_EQ(::getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &no_delay, &bytes), 0);
   EXPECT_NE(no_delay, 0);
+}
+
+bool is_readable(int file, Milliseconds time) {
+  pollfd waiting{file, POLLIN, 0};
+  return ::poll(&waiting, 1, static_cast<int>(time.count())) == 1;
+}
+
+// A payload comes in many packets, and is of use when all are here.
+TEST(TcpSocket, ASleeperIsWokenByTheEndOfAPayloadAndNotByItsParts) {
+  auto [mine, theirs] = connected_over_tcp();
+  auto transport = make_tcp_transport(geometry);
+  const auto endpoint = joined_over_tcp(*transport, std::move(mine), theirs);
+  constexpr std::uint32_t bytes = 16 << 10;
+  DataFrame frame;
+  frame.start = {FrameKind::data, 1, message_units(bytes)};
+  frame.head.bytes = bytes;
+  std::vector<std::byte> stream(sizeof frame + bytes);
+  std::memcpy(stream.data(), &frame, sizeof frame);
+  const auto send = [&](std::size_t from, std::size_t until) {
+    ASSERT_EQ(::send(theirs.get(), stream.data() + from, until - from, MSG_NOSIGNAL),
+              static_cast<ssize_t>(until - from));
+  };
+  send(0, 100);
+  for (int i = 0; i < 10; ++i) transport->poll();
+  EXPECT_TRUE(transport->arm());
+  send(100, 5000);
+  EXPECT_FALSE(is_readable(transport->event_fd(), Milliseconds(50))) << "by a part";
+  send(5000, stream.size());
+  EXPECT_TRUE(is_readable(transport->event_fd(), patience)) << "by the end";
+  transport->disarm();
+  for (int i = 0; i < 10; ++i) transport->poll();
+  EXPECT_TRUE(reached(endpoint->counters(1).arrived, message_units(bytes)));
+  // What comes next may be small again.
+  EXPECT_TRUE(transport->arm());
+  const FrameStart release{FrameKind::release, 0, 0};
+  ASSERT_EQ(::send(theirs.get(), &release, sizeof release, MSG_NOSIGNAL),
+            static_cast<ssize_t>(sizeof release));
+  EXPECT_TRUE(is_readable(transport->event_fd(), patience)) << "by eight bytes";
+  transport->disarm();
 }
 
 }  // namespace

@@ -27,6 +27,9 @@ constexpr int reads_per_poll = 4;
 constexpr std::uint32_t stalled_tries = 2;
 constexpr std::uint32_t stalled_ms = 500;
 
+// Of a payload that a sleeper waits for: beyond it the window could close before anybody reads.
+constexpr std::size_t most_awaited = 64 << 10;
+
 std::string system_words(int error) { return std::generic_category().message(error); }
 
 // Small messages must not wait for the acknowledgement of others. Means nothing to a unix socket.
@@ -190,6 +193,7 @@ void TcpEndpoint::poll_in() {
   for (int i = 0; i < reads_per_poll && result == ReadResult::full; ++i) {
     result = receiver_.read();
   }
+  if (receiver_.left() < static_cast<std::size_t>(wakes_at_)) wake_at(1);
   if (result == ReadResult::failed) {
     fail_with(fmt::format("{}: {}", connection(), receiver_.problem()));
   } else if (result == ReadResult::closed) {
@@ -208,8 +212,17 @@ void TcpEndpoint::fail_with(const std::string& reason) {
   ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
+// Half a payload is of no use: who sleeps need not wake for every packet of it.
+void TcpEndpoint::wake_at(std::size_t bytes) {
+  const auto wanted = static_cast<int>(std::clamp<std::size_t>(bytes, 1, most_awaited));
+  if (wanted == wakes_at_) return;
+  const int set = ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof wanted);
+  if (set == 0) wakes_at_ = wanted;
+}
+
 void TcpEndpoint::prepare_sleep() {
   if (broken_) return;
+  wake_at(receiver_.left());
   if (sender_.waiting()) flush();
   // After an error the socket says nothing more of its own accord: poll_in() draws the conclusion.
   if (sender_.error() != 0) hub_->news = true;

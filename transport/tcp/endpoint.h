@@ -60,6 +60,7 @@ class TcpEndpoint : public Endpoint {
   void read_greeting(const Deadline& deadline);
   void watch(std::uint32_t events, int operation);
   void flush();
+  void wake_at(std::size_t bytes);
   void fail_with(const std::string& reason);
 
   std::shared_ptr<Hub> hub_;
@@ -72,6 +73,7 @@ class TcpEndpoint : public Endpoint {
   Sender sender_;
   Receiver receiver_;
   bool watches_output_ = false;
+  int wakes_at_ = 1;  // So many bytes to read make the socket readable.
   bool broken_ = false;
   std::string failure_;
 };

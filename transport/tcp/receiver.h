@@ -28,7 +28,8 @@ class Receiver {
   Receiver(int socket, std::span<LaneState> lanes, std::span<std::byte> inbox,
            std::uint32_t ring_bytes);
 
-  ReadResult read();  // One system call.
+  ReadResult read();                          // One system call.
+  std::size_t left() const { return left_; }  // Of the payload that is being read.
   const std::string& problem() const { return problem_; }
 
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target);
