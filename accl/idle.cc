@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint32_t looks_alone = 2000;
 constexpr std::uint32_t looks_crowded = 2;
 constexpr std::uint32_t looks_per_check = 64;
+constexpr std::uint32_t looks_per_clock = 8;  // Where it is no TSC, it costs more than a look.
 constexpr auto sleep_after = std::chrono::microseconds(1000);
 constexpr auto sleep_after_on_cores = std::chrono::microseconds(100);
 constexpr int longest_sleep_ms = 20;
@@ -40,10 +41,11 @@ void Idle::wait_longer(std::span<PeerLanes* const> peers) {
   if (watch_.failed()) throw watch_.verdict();
   const Rank peer = peers[executor_.blocked_on()]->rank;
   const bool crowded = connections_.is_crowded();
-  if (!is_clocked_) start_clock(peer);
-  const auto waited = Clock::now() - since_;
   const bool is_on_cores = crowded && connections_.is_carried_by_cores();
-  if (waited > (is_on_cores ? sleep_after_on_cores : sleep_after)) {
+  const bool looks_at_clock = is_on_cores || looks_ % looks_per_clock == 0;
+  if (!is_clocked_) start_clock(peer);
+  const auto patience = is_on_cores ? sleep_after_on_cores : sleep_after;
+  if (looks_at_clock && Clock::now() - since_ > patience) {
     check(peer);
     sleep();
   } else if (crowded) {
