@@ -18,18 +18,29 @@ import peers
 from alone import Refused
 from lab import Lab
 
-KIB, MIB = 1 << 10, 1 << 20
-# Sizes that share a job, its iterations a size, and the longest it may take.
-SMALL = (tuple(KIB << k for k in (0, 2, 4)), 8, 90)
-LARGE = (tuple(KIB << k for k in (6, 8, 10)), 1, 150)
+KIB = 1 << 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes that share a job, how often each is called, and the longest the job may take."""
+    bytes: tuple
+    calls: int
+    warmups: int
+    seconds: int
+
+
+SMALL = Sizes(tuple(KIB << k for k in (0, 2, 4)), 20, 2, 90)
+LARGE = Sizes(tuple(KIB << k for k in (6, 8, 10)), 1, 0, 150)
+MOST_CALLS = {"Gloo": 3}  # It is slow here, whatever the size.
 STEP = 4  # From a size to the next.
 DRAWS = 5  # Of the switches' hash, where a prediction depends on it.
 SCALE_SERVERS = (2, 4, 8)
 DEFAULT_TABLE = pathlib.Path(__file__).resolve().parents[2] / "configs/selection/default.table"
 # As `accl-perf --tune` finds it here: the built-in table takes recursive doubling up to 32 KiB and
 # slices of 256 KiB, which are for networks a thousand times as fast.
-TUNED = ("allreduce 2-max 2K any rd 0 1\nallreduce 2-max 64K any hd 0 1\n"
-         "allreduce 2-max max any hd 20K 4")
+SLICED = "allreduce 2-max 64K any hd 0 1\nallreduce 2-max max any hd 20K 4"
+TUNED = "allreduce 2-max 2K any rd 0 1\n" + SLICED
 # One slice after the other, as a library does that does not cut vectors.
 PLAIN = "allreduce 2-max max any hd 0 1"
 
@@ -56,9 +67,9 @@ class Case:
 
 CASES = (
     Case("HDRM", "hdrm", "auto", rules=TUNED),
-    Case("HD near", "sorted", "hd", "near"),
-    Case("HD far", "sorted", "hd", "far"),
-    Case("HD shuffled", "shuffled", "hd", "near"),
+    Case("HD near", "sorted", "hd", "near", rules=SLICED),
+    Case("HD far", "sorted", "hd", "far", rules=SLICED),
+    Case("HD shuffled", "shuffled", "hd", "near", rules=SLICED),
     Case("plain HDRM", "hdrm", "hd", sets=(LARGE,), rules=PLAIN),
     Case("plain HD near", "sorted", "hd", "near", sets=(LARGE,), rules=PLAIN),
     Case("ring", "sorted", "ring"),
@@ -104,14 +115,15 @@ class Experiment:
         return {"ACCL_SELECTION": str(table)}
 
     def run_case(self, case, sizes_set, number, hosts=None):
-        sizes, iterations, seconds = sizes_set
+        sizes = sizes_set.bytes
         order = self.order(case.order, hosts)
         check = 1 if number == 0 else 0
         counts = number == 0 and sizes_set is LARGE and hosts is None
         more = ["--traffic"] if counts else []
         run = self.lab.accl(order, [*case.flags(), "-b", sizes[0], "-e", sizes[-1], "-f", STEP,
-                                    "-n", iterations, "-w", 0, "-c", check, "--in-place", 0,
-                                    *more], seconds, self.environment_of(case))
+                                    "-n", sizes_set.calls, "-w", sizes_set.warmups, "-c", check,
+                                    "--in-place", 0, *more],
+                            sizes_set.seconds, self.environment_of(case))
         if run.document is None:
             raise Failed(f"{case.name}, {sizes[0]} to {sizes[-1]} bytes: {run.result.complaint()}")
         for size, row in run.rows().items():
@@ -122,7 +134,8 @@ class Experiment:
                      ours["time_us_min"], ours["time_us_max"], ours["algorithm"])
         if counts:
             # Every size is called as often, so the shares of the sizes are as the sizes.
-            calls = 2 * check + 1 + iterations + 1  # Checked, to see the pace, timed, counted.
+            # Checked, to get warm, to see the pace, timed, counted.
+            calls = 2 * check + sizes_set.warmups + 1 + sizes_set.calls + 1
             share = sizes[-1] / sum(sizes) / calls
             self.cables[case.name] = {" ".join(key): value[0] * share
                                       for key, value in run.cables.items()}
@@ -134,9 +147,10 @@ class Experiment:
                           "us": median, "min_us": least, "max_us": most, "algorithm": algorithm})
 
     def run_peer(self, peer, sizes_set, number):
-        sizes, iterations, _seconds = sizes_set
-        for size in sizes:  # Gloo is slow here, whatever the size.
-            times = [1e6 * second for second in peer.allreduce(size, min(iterations, 3))]
+        calls = min(sizes_set.calls, MOST_CALLS.get(peer.name, sizes_set.calls))
+        for size in sizes_set.bytes:
+            times = [1e6 * second
+                     for second in peer.allreduce(size, calls, max(1, sizes_set.warmups))]
             self.add(peer.name, len(peer.ranks), size, number, statistics.median(times),
                      min(times), max(times))
 
@@ -185,7 +199,7 @@ class Experiment:
         hosts = self.some_hosts(SCALE_SERVERS[0])
         order = self.order("hdrm", hosts)
         run = self.lab.accl(order, ["--algo", "hd", "-b", 8, "-e", 8, "-n", 50, "-w", 5, "-c", 0],
-                            SMALL[2])
+                            SMALL.seconds)
         if run.document is None:
             raise Failed(f"8 bytes among {len(order.nics)} ranks: {run.result.complaint()}")
         steps = 2 * math.ceil(math.log2(len(order.nics)))
@@ -208,7 +222,7 @@ class Experiment:
         cases = {}
         for case in CASES:
             cases[case.name] = {size: self.predict_case(case, size, spec)
-                                for sizes, _iterations, _seconds in case.sets for size in sizes}
+                                for sizes in case.sets for size in sizes.bytes}
         return {"wire_per_payload": overhead, "step_us": self.step_us, "cases": cases}
 
     def predict_case(self, case, size, spec):
@@ -229,7 +243,7 @@ class Experiment:
         """Into which the library cut the vector: messages seen by messages planned."""
         if case.name not in self.traffic:
             return 1
-        largest = LARGE[0][-1]
+        largest = LARGE.bytes[-1]
         answer = self.explain(case, largest, self.lab.spec, "--cables")
         seen = max(pair["messages"] for pair in self.traffic[case.name])
         planned = max(pair["messages"] for pair in answer["pairs"])
@@ -237,7 +251,7 @@ class Experiment:
 
     def check_counters(self):
         """What was moved beside what was planned, of every case that was counted."""
-        size = LARGE[0][-1]
+        size = LARGE.bytes[-1]
         return {name: counters.check(self.lab.cluster, self.order(self.case(name).order),
                                      self.traffic[name], self.cables[name],
                                      self.explain(self.case(name), size, self.lab.spec,
