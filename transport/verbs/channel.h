@@ -66,6 +66,10 @@ class Channel {
   // The device wakes us for what comes from here on. False: it cannot, and poll() must go on.
   bool arm();
 
+  // The owner takes this memory away. What was lent of it and may have to be sent again is copied;
+  // a request that still waits for it ends the channel.
+  void give_back(std::span<const std::byte> memory);
+
   // --- The end ---------------------------------------------------------------------------------
 
   int meeting() const { return talk_.file(); }

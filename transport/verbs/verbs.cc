@@ -50,6 +50,7 @@ class Hub {
   void join(Channel& channel, Rank peer, const Deadline& deadline);
   void leave(Channel& channel);
   verbs::Registry& registry() { return registry_; }
+  void give_back(std::span<const std::byte> memory);
 
   void poll();
   int event_fd() const { return events_.get(); }
@@ -131,6 +132,10 @@ void Hub::leave(Channel& channel) {
   channel.leave(farewell_ ? *farewell_ : Deadline(Milliseconds(0)));
   drop_meeting(channel);
   std::erase(channels_, &channel);
+}
+
+void Hub::give_back(std::span<const std::byte> memory) {
+  for (Channel* channel : channels_) channel->give_back(memory);
 }
 
 // Closing would do, but for a forked child that may hold the socket too.
@@ -223,6 +228,7 @@ class VerbsRegion : public Region {
  public:
   VerbsRegion(std::shared_ptr<Hub> hub, const Memory& memory)
       : hub_(std::move(hub)), claim_(hub_->registry().add(memory)) {}
+  ~VerbsRegion() override { hub_->give_back(claim_.bytes()); }
 
   RegionKey key() const override {
     const verbs::Registration& known = claim_.registration();
