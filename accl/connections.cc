@@ -311,9 +311,11 @@ std::vector<DeadPath> Connections::dead_paths() const {
     if (endpoints_[r] == nullptr) continue;
     const std::optional<Stall> stall = endpoints_[r]->stall();
     if (!stall) continue;
-    dead.push_back(
-        {Rank{r}, fmt::format("{}, nothing acknowledged for {} ms, {} retransmissions",
-                              endpoints_[r]->path(), stall->silent_ms, stall->retransmissions)});
+    std::string text =
+        fmt::format("{}, nothing acknowledged for {} ms", endpoints_[r]->path(), stall->silent_ms);
+    const std::uint32_t resent = stall->retransmissions;
+    if (resent > 0) text += fmt::format(", {} retransmissions", resent);
+    dead.push_back({Rank{r}, std::move(text)});
   }
   return dead;
 }

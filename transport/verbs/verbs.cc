@@ -145,11 +145,15 @@ void Hub::drop_meeting(Channel& channel) {
 }
 
 void Hub::poll() {
-  if (++polls_ >= polls_per_look) look_aside();
+  const bool looks = ++polls_ >= polls_per_look;
+  if (looks) look_aside();
   for (Channel* channel : channels_) {
     channel->poll();
     if (channel->broken() && channel->meeting() >= 0) drop_meeting(*channel);
   }
+  if (!looks) return;
+  const Clock::time_point now = Clock::now();
+  for (Channel* channel : channels_) channel->note_silence(now);
 }
 
 void Hub::look_aside() {
@@ -212,6 +216,7 @@ class VerbsEndpoint : public Endpoint {
   bool took(std::uint32_t, std::uint32_t) const override { return false; }
   const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
   std::string path() const override { return channel_->path(); }
+  std::optional<Stall> stall() const override { return channel_->stall(); }
   std::string failure() const override {
     return channel_->broken() ? channel_->failure() : std::string();
   }

@@ -237,6 +237,7 @@ int ibv_destroy_qp(ibv_qp* pair) {
   const Lock lock(state().mutex);
   auto* const qp = static_cast<Qp*>(pair);
   state().queues.erase(qp->qp_num);
+  std::erase_if(state().held, [&](const Held& one) { return one.queue == qp->qp_num; });
   --static_cast<Pd*>(qp->pd)->users;
   --static_cast<Cq*>(qp->send_cq)->users;
   return end_object(qp, 0);
