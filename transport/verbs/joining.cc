@@ -19,6 +19,21 @@ constexpr int most_tries = 4;
 // Flow labels of 14 bits are UDP source ports, one to one, above 0xC000.
 constexpr std::uint32_t label_count = 1 << 14;
 
+// Of connecting one queue, which takes less than a millisecond where the address is known.
+class NoteOfSlowness {
+ public:
+  explicit NoteOfSlowness(Rails& rails) : rails_(rails) {}
+  NoteOfSlowness(const NoteOfSlowness&) = delete;
+  NoteOfSlowness& operator=(const NoteOfSlowness&) = delete;
+  ~NoteOfSlowness() {
+    if (Clock::now() - start_ > std::chrono::milliseconds(50)) rails_.connected_slowly();
+  }
+
+ private:
+  Rails& rails_;
+  const Clock::time_point start_ = Clock::now();
+};
+
 // Two timers of a device in vain, as tcp waits for two retransmissions; where they are very long or
 // endless, what is very long for a network.
 std::uint32_t stalled_ms_of(const Settings& settings) {
@@ -147,10 +162,11 @@ bool Channel::take_opening() {
 // short: it may take some calls of this. False until all lanes are connected; so many in a call.
 bool Channel::connect_lanes(std::span<const LaneAddress> theirs, std::uint32_t most) {
   for (; connected_ < lanes_.size(); ++connected_, tries_ = 0) {
-    if (most-- == 0) return false;
+    if (most-- == 0 || !rails_.may_connect(tries_ > 0)) return false;
     Lane& lane = lanes_[connected_];
     lane.peer_inbox = theirs[connected_].inbox;
     lane.peer_key = theirs[connected_].key;
+    const NoteOfSlowness note(rails_);
     try {
       lane.queue->connect(theirs[connected_], flow_label(connected_, theirs[connected_].gid));
     } catch (const Error& error) {

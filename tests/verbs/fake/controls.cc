@@ -57,6 +57,7 @@ void fake_verbs_reset() {
   all.labels.clear();
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
+  all.looking_ms = 0;
   all.holding = 0;
   all.held.clear();
   all.dead_links = all.down_ports = 0;
@@ -112,6 +113,11 @@ void fake_verbs_hold(int which) {
   const Lock lock(state().mutex);
   state().holding = which;
   if (which == 0) let_go();
+}
+
+void fake_verbs_look_for(std::uint32_t ms) {
+  const Lock lock(state().mutex);
+  state().looking_ms = ms;
 }
 
 void fake_verbs_raise(int event) {

@@ -42,6 +42,8 @@ void fake_verbs_set_link(std::uint32_t device, int is_up, int tells);
 // What is sent from now on is under way (1), or only what is sent behind such a request over the
 // same queue (2), until all may arrive (0), in their order.
 void fake_verbs_hold(int which);
+// From now on the address of a peer is looked for so long, in vain: ETIMEDOUT; 0: it is known.
+void fake_verbs_look_for(std::uint32_t ms);
 // An asynchronous event of the first device, wherever it is open: an ibv_event_type.
 void fake_verbs_raise(int event);
 

@@ -126,7 +126,8 @@ struct State {
   int breaking_status = 0;
   bool is_broken_delivered = false;
   std::uint32_t dead_links = 0, down_ports = 0;  // By device, a bit each.
-  int holding = 0;                               // As fake_verbs_hold says.
+  std::uint32_t looking_ms = 0;
+  int holding = 0;  // As fake_verbs_hold says.
   std::deque<Held> held;
   FakeVerbsCounts counts{};
   int dma_buf_error = 0;
