@@ -198,8 +198,8 @@ ACCL_PUBLIC accl_result_t accl_free(void* memory); /* NULL is fine. */
  * ACCL_SYSTEM_ERROR: a device refuses the memory, mostly by the limit `ulimit -l`, or there is
  * none.
  *
- * Deregister memory before it is freed or unmapped, also after the communicator failed: devices
- * would send the old bytes of whatever is mapped there later. accl_free may come first. */
+ * Deregister memory before it is freed or unmapped, also after the communicator failed: else
+ * devices send the old pages in place of what is mapped there later. accl_free may come first. */
 ACCL_PUBLIC accl_result_t accl_register(accl_comm_t* comm, void* memory, size_t bytes,
                                         accl_registration_t** registration);
 /* Waits for a call that another thread makes. ACCL_INVALID_USAGE, and nothing is done, while a
