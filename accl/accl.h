@@ -68,6 +68,7 @@ typedef enum { /* Numbers from 5 up come from accl_op_create_premul_sum. */
 
 typedef struct accl_comm accl_comm_t;
 typedef struct accl_request accl_request_t;
+typedef struct accl_registration accl_registration_t;
 
 /* Carries the address of the process that made it and a random secret. Hand it to all ranks by any
  * means; whoever connects without the secret is turned away. */
@@ -187,6 +188,25 @@ ACCL_PUBLIC accl_result_t accl_test(accl_request_t* request, int* done); /* Free
  * aligned. Any communicator may use it. */
 ACCL_PUBLIC accl_result_t accl_alloc(void** memory, size_t bytes);
 ACCL_PUBLIC accl_result_t accl_free(void* memory); /* NULL is fine. */
+
+/* Makes memory of any other origin known to the network devices that carry this communicator's
+ * messages, so that large ones are sent from where they lie. Worth it for memory of many calls: it
+ * takes long, and the pages stay locked. Where no device has a use for it (transports shm, tcp and
+ * ucx) nothing is done, and it succeeds. Only this rank calls it; other communicators, those split
+ * off too, need a registration of their own. The same range, or one inside or across it, may be
+ * registered again: each registration ends by itself, and the memory is known until the last.
+ * ACCL_SYSTEM_ERROR: a device refuses the memory, mostly by the limit `ulimit -l`, or there is
+ * none.
+ *
+ * Deregister memory before it is freed or unmapped, also after the communicator failed: else
+ * devices send the old pages in place of what is mapped there later. accl_free may come first. */
+ACCL_PUBLIC accl_result_t accl_register(accl_comm_t* comm, void* memory, size_t bytes,
+                                        accl_registration_t** registration);
+/* Waits for a call that another thread makes. ACCL_INVALID_USAGE, and nothing is done, while a
+ * started call uses the memory: wait for that first. Destroying the communicator ends what was
+ * registered with it; its registrations may be given back before or after. NULL is fine. The words
+ * for an error are those of accl_last_error(NULL). */
+ACCL_PUBLIC accl_result_t accl_deregister(accl_registration_t* registration);
 
 /* An operation that multiplies each rank's input by *scalar (of this type) and sums. */
 ACCL_PUBLIC accl_result_t accl_op_create_premul_sum(accl_op_t* op, const void* scalar,

@@ -69,6 +69,28 @@ class Request {
   accl_request_t* request_ = nullptr;
 };
 
+// Memory that is registered (accl_register), until this goes: before the memory does.
+class Registration {
+ public:
+  explicit Registration(accl_registration_t* registration) : registration_(registration) {}
+  Registration(Registration&& other) noexcept
+      : registration_(std::exchange(other.registration_, nullptr)) {}
+  Registration& operator=(Registration&& other) noexcept {
+    std::swap(registration_, other.registration_);
+    return *this;
+  }
+  // Where a started call uses the memory it stays registered as long as the communicator lives.
+  ~Registration() { accl_deregister(registration_); }
+
+  void end() {
+    check(accl_deregister(registration_));
+    registration_ = nullptr;
+  }
+
+ private:
+  accl_registration_t* registration_ = nullptr;
+};
+
 // A communicator. Spans give the counts; where a span's size must follow from another's, a wrong
 // one throws std::invalid_argument before anything moves.
 class Comm {
@@ -144,6 +166,15 @@ class Comm {
     checked(accl_alltoall(send.data(), recv.data(), send.size() / ranks, data_type_of<T>(), get()));
   }
   void barrier() { checked(accl_barrier(get())); }
+
+  // Large messages of this memory are sent from where it lies, over networks that can.
+  template <class T>
+  Registration register_memory(std::span<T> memory) {
+    static_assert(!std::is_const_v<T>, "devices may write to registered memory");
+    accl_registration_t* registration = nullptr;
+    checked(accl_register(get(), memory.data(), memory.size_bytes(), &registration));
+    return Registration(registration);
+  }
 
   // An empty Comm (get() == nullptr) for a negative colour.
   Comm split(int color, int key) {

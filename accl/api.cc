@@ -45,6 +45,10 @@ struct accl_request {
   std::unique_ptr<accl::StartedCall> request;
 };
 
+struct accl_registration {
+  std::unique_ptr<accl::RegisteredMemory> memory;
+};
+
 namespace {
 
 void remember(accl_comm* comm, const char* text) {
@@ -417,6 +421,25 @@ accl_result_t accl_alloc(void** memory, size_t bytes) {
 accl_result_t accl_free(void* memory) {
   return guarded(nullptr, [&] {
     if (memory != nullptr) accl::process_heap().free(memory);
+  });
+}
+
+accl_result_t accl_register(accl_comm_t* comm, void* memory, size_t bytes,
+                            accl_registration_t** registration) {
+  return guarded(comm, [&] {
+    require(comm, "the communicator");
+    require(registration, "the place for the registration");
+    auto whole = std::make_unique<accl_registration>();
+    whole->memory = comm->communicator->add({static_cast<std::byte*>(memory), bytes});
+    *registration = whole.release();
+  });
+}
+
+accl_result_t accl_deregister(accl_registration_t* registration) {
+  return guarded(nullptr, [&] {
+    if (registration == nullptr) return;
+    registration->memory->end();
+    delete registration;
   });
 }
 

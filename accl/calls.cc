@@ -17,22 +17,49 @@ std::byte* back(const void* from, std::size_t bytes) {
   return reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(from) - bytes);
 }
 
-void check_buffers(const Call& call, Rank self) {
-  const bool at_root = call.root == self;
+// Whether this rank reads its send buffer, and writes its receive buffer.
+bool reads_input(const Call& call, Rank self) {
   const Collective c = call.collective;
-  const bool needs_send = (c != Collective::broadcast && c != Collective::scatter) || at_root;
-  const bool needs_recv = (c != Collective::reduce && c != Collective::gather) || at_root;
-  const bool sends_nothing = c == Collective::sendrecv && call.to == -1;
-  const bool gets_nothing = c == Collective::sendrecv && call.from == -1;
-  if (needs_send && !sends_nothing && call.send == nullptr && call.count != 0) {
+  if (c == Collective::sendrecv) return call.to != -1;
+  return (c != Collective::broadcast && c != Collective::scatter) || call.root == self;
+}
+
+bool writes_output(const Call& call, Rank self) {
+  const Collective c = call.collective;
+  if (c == Collective::sendrecv) return call.from != -1;
+  return (c != Collective::reduce && c != Collective::gather) || call.root == self;
+}
+
+std::size_t recv_count_of(const Call& call) {
+  return call.collective == Collective::sendrecv ? call.recv_count : call.count;
+}
+
+void check_buffers(const Call& call, Rank self) {
+  const Collective c = call.collective;
+  if (reads_input(call, self) && call.send == nullptr && call.count != 0) {
     fail(ErrorKind::invalid_argument, "{}: the send buffer is NULL; give {} elements of {}",
          name_of(c), call.count, name_of(call.type));
   }
-  const std::size_t recv_count = c == Collective::sendrecv ? call.recv_count : call.count;
-  if (needs_recv && !gets_nothing && call.recv == nullptr && recv_count != 0) {
+  const std::size_t recv_count = recv_count_of(call);
+  if (writes_output(call, self) && call.recv == nullptr && recv_count != 0) {
     fail(ErrorKind::invalid_argument, "{}: the receive buffer is NULL; give room for {} of {}",
          name_of(c), recv_count, name_of(call.type));
   }
+}
+
+bool meets(std::span<const std::byte> memory, const void* at, std::size_t bytes) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
+  const auto from = reinterpret_cast<std::uintptr_t>(at);
+  return bytes > 0 && from < begin + memory.size() && begin < from + bytes;
+}
+
+bool meets_blocks(std::span<const std::byte> memory, const void* from, std::size_t element,
+                  std::span<const std::size_t> counts, std::span<const std::size_t> offsets) {
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const std::byte* const at = static_cast<const std::byte*>(from) + offsets[i] * element;
+    if (meets(memory, at, counts[i] * element)) return true;
+  }
+  return false;
 }
 
 void check_peer(const char* what, std::int64_t peer, std::uint32_t size) {
@@ -102,6 +129,23 @@ bool is_nothing(const Call& call) {
 std::size_t call_bytes(const Call& call, std::uint32_t size) {
   const std::size_t one = call.count * size_of(call.type);
   return is_blocks(call.collective) ? one * size : one;
+}
+
+bool uses(const Call& call, std::uint32_t size, Rank self, std::span<const std::byte> memory) {
+  const std::size_t element = size_of(call.type);
+  if (call.collective == Collective::barrier) return false;
+  if (call.collective == Collective::alltoallv) {
+    return meets_blocks(memory, call.send, element, call.send_counts, call.send_offsets) ||
+           meets_blocks(memory, call.recv, element, call.recv_counts, call.recv_offsets);
+  }
+  const Collective c = call.collective;
+  const bool has_own_input = c == Collective::allgather || c == Collective::gather;
+  const bool has_own_output = c == Collective::reduce_scatter || c == Collective::scatter;
+  const std::size_t blocks = is_blocks(c) ? size : 1;
+  const std::size_t sent = call.count * element * (has_own_input ? 1 : blocks);
+  const std::size_t received = recv_count_of(call) * element * (has_own_output ? 1 : blocks);
+  return (reads_input(call, self) && meets(memory, call.send, sent)) ||
+         (writes_output(call, self) && meets(memory, call.recv, received));
 }
 
 std::byte* input_base(const Call& call, Rank self) {

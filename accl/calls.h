@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "accl/communicator.h"
 
@@ -20,6 +21,9 @@ bool is_nothing(const Call& call);
 
 // The largest buffer of the call in bytes: what selection goes by.
 std::size_t call_bytes(const Call& call, std::uint32_t size);
+
+// Whether the caller's buffers, where this rank has a use for them, meet any of these bytes.
+bool uses(const Call& call, std::uint32_t size, Rank self, std::span<const std::byte> memory);
 
 // Data comes in one block per rank (else as one vector).
 bool is_blocks(Collective collective);

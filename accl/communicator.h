@@ -64,6 +64,17 @@ class StartedCall {
   virtual void wait() = 0;  // Throws the call's Error.
 };
 
+// Memory of the user that the network's devices know.
+class RegisteredMemory {
+ public:
+  // Ends that, where it has not ended. Not while a started call uses the memory.
+  virtual ~RegisteredMemory() = default;
+  // The devices forget the memory; a call that another thread runs is waited for. Throws
+  // Error(invalid_usage), and nothing has happened, while a started call uses the memory. Nothing
+  // is left to do where the communicator is gone.
+  virtual void end() = 0;
+};
+
 class Communicator {
  public:
   // Collective over the session's ranks. `number` is the same on all of them, below 2^32, and
@@ -80,6 +91,12 @@ class Communicator {
   // and gives the same Error from then on.
   virtual void run(const Call& call) = 0;
   virtual std::unique_ptr<StartedCall> start(const Call& call) = 0;
+
+  // Not collective: makes memory known to the devices that carry this communicator's messages.
+  // Throws Error: invalid_argument where there can be no such memory, system where a device or a
+  // limit refuses it; and what the communicator failed with. Any number of ranges, also the same
+  // one again, and ranges inside one another.
+  virtual std::unique_ptr<RegisteredMemory> add(std::span<std::byte> memory) = 0;
 
   // Collective. Null for a negative colour.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;

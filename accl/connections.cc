@@ -116,6 +116,10 @@ bool Connections::is_local(Rank peer) const {
   return members[index(ranks_[index(peer)])].host_id == members[index(session_.self())].host_id;
 }
 
+bool Connections::is_over_network(Rank peer) const {
+  return !shares_memory_inside_hosts() || !is_local(peer);
+}
+
 // This rank's place among those of its host.
 std::uint32_t Connections::index_on_host() const {
   const auto members = session_.members();
@@ -166,13 +170,17 @@ std::unique_ptr<Transport> Connections::decorate(std::unique_ptr<Transport> tran
 }
 
 Transport& Connections::transport_for(Rank peer) {
-  if (shares_memory_inside_hosts() && is_local(peer)) {
+  if (!is_over_network(peer)) {
     if (shm_ == nullptr) {
       shm_ = decorate(make_shm_transport(geometry()));
       is_decorated_ = !options_.fault.empty() || options_.counters != nullptr;
     }
     return *shm_;
   }
+  return network_transport();
+}
+
+Transport& Connections::network_transport() {
   if (push_ == nullptr) push_ = decorate(make_push());
   return *push_;
 }
@@ -303,9 +311,11 @@ std::vector<DeadPath> Connections::dead_paths() const {
     if (endpoints_[r] == nullptr) continue;
     const std::optional<Stall> stall = endpoints_[r]->stall();
     if (!stall) continue;
-    dead.push_back(
-        {Rank{r}, fmt::format("{}, nothing acknowledged for {} ms, {} retransmissions",
-                              endpoints_[r]->path(), stall->silent_ms, stall->retransmissions)});
+    std::string text =
+        fmt::format("{}, nothing acknowledged for {} ms", endpoints_[r]->path(), stall->silent_ms);
+    const std::uint32_t resent = stall->retransmissions;
+    if (resent > 0) text += fmt::format(", {} retransmissions", resent);
+    dead.push_back({Rank{r}, std::move(text)});
   }
   return dead;
 }
@@ -321,6 +331,15 @@ std::unique_ptr<Region> Connections::offer_to_network(const Memory& memory) {
     log(LogLevel::warning, "{}; its messages are copied", error.what());
     return nullptr;
   }
+}
+
+// The others have no use for it, and are not made for its sake.
+std::unique_ptr<Region> Connections::add_to_network(const Memory& memory) {
+  if (network() != "verbs") return nullptr;
+  for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
+    if (Rank{r} != self_ && is_over_network(Rank{r})) return network_transport().add(memory);
+  }
+  return nullptr;
 }
 
 }  // namespace accl

@@ -80,15 +80,20 @@ class Connections {
   // So that the network's devices send it from where it lies; null where they do not.
   bool has_network() const { return push_ != nullptr; }
   std::unique_ptr<Region> offer_to_network(const Memory& memory);
+  // The same for memory that the user registers, before any connection is open too. Throws Error
+  // (system) where a device refuses it or there is none; null where the network has no use for it.
+  std::unique_ptr<Region> add_to_network(const Memory& memory);
 
  private:
   std::vector<Rank> not_joined(std::span<const Rank> peers) const;
   std::vector<Fd> meet(std::span<const Rank> peers, const Deadline& deadline, Watch& watch);
   void join(Rank peer, const Deadline& deadline, const Watch& watch);
   Transport& transport_for(Rank peer);
+  Transport& network_transport();
   std::unique_ptr<Transport> make_push() const;
   std::vector<std::uint32_t> network_paths() const;
   bool is_local(Rank peer) const;
+  bool is_over_network(Rank peer) const;
   bool shares_memory_inside_hosts() const;
   std::string network() const;  // The transport between hosts.
   std::uint32_t index_on_host() const;

@@ -85,10 +85,15 @@ Group::Group(std::shared_ptr<Session> session, std::vector<Rank> ranks, std::uin
       routes_(self_, size(), positions_per_host(*session_, ranks_, options.order), options,
               table_of(*session_)),
       idle_(connections_, executor_, *watch_, session_->timeout()) {
+  lifeline_->group = this;
   watch_->set_witness([this] { return connections_.dead_paths(); });
 }
 
 Group::~Group() {
+  {
+    const std::lock_guard lock(lifeline_->mutex);
+    lifeline_->group = nullptr;
+  }
   watch_->set_witness({});
   {
     const Lock lock(mutex_);

@@ -22,6 +22,14 @@
 
 namespace accl {
 
+class Group;
+
+// How memory that a user registered finds the group, which may be gone by then.
+struct Lifeline {
+  std::mutex mutex;  // Comes before the group's.
+  Group* group = nullptr;
+};
+
 // A started call that may still run.
 struct Pending {
   Call call;
@@ -41,6 +49,7 @@ class Group final : public Communicator {
   std::uint32_t size() const override { return static_cast<std::uint32_t>(ranks_.size()); }
   void run(const Call& call) override;
   std::unique_ptr<StartedCall> start(const Call& call) override;
+  std::unique_ptr<RegisteredMemory> add(std::span<std::byte> memory) override;
   std::unique_ptr<Communicator> split(int color, int key) override;
   std::unique_ptr<Communicator> counting(std::shared_ptr<TransportCounters> counters) override;
   void abort() override { watch_->abort(); }
@@ -55,6 +64,9 @@ class Group final : public Communicator {
   // For StartedCall: drives pending calls until this one is done, or, where it may not wait, as far
   // as they go now. True when it is done. Throws its Error.
   bool finish(Pending& pending, bool may_wait);
+
+  // For RegisteredMemory (registering.cc), by its number.
+  void drop(std::uint64_t number);
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -106,6 +118,14 @@ class Group final : public Communicator {
   };
   std::map<std::uint64_t, KnownBlock> blocks_;          // By cookie.
   std::vector<std::shared_ptr<const HeapBlock>> held_;  // By the call in flight.
+  // What the user registered.
+  struct Registered {
+    std::span<std::byte> memory;
+    std::shared_ptr<const HeapBlock> block;  // Where it is of accl_alloc: stays mapped.
+    std::unique_ptr<Region> network;         // Null: the transport has no use for it.
+  };
+  std::map<std::uint64_t, Registered> registered_;
+  std::uint64_t registrations_ = 0;  // So far: their numbers.
   Connections connections_;
   const std::string expected_transport_;
   Routes routes_;
@@ -129,6 +149,7 @@ class Group final : public Communicator {
   std::condition_variable wake_;
   bool is_stopping_ = false;
   std::thread server_;  // Started by the first start().
+  const std::shared_ptr<Lifeline> lifeline_ = std::make_shared<Lifeline>();
 };
 
 }  // namespace accl

@@ -118,7 +118,7 @@ struct LaneCounters {
 // A connection on which nothing that we send is acknowledged any more.
 struct Stall {
   std::uint32_t silent_ms = 0;        // Since anything was.
-  std::uint32_t retransmissions = 0;  // In vain, one after the other.
+  std::uint32_t retransmissions = 0;  // In vain, one after the other; 0: nobody tells.
 };
 
 class Endpoint {

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "accl/base/error.h"
 #include "algorithms/selection.h"
 
@@ -47,6 +49,44 @@ TEST(Validate, NamesWhatIsWrong) {
   call = good;
   call.collective = Collective::alltoallv;
   EXPECT_NE(refusal(call).find("counts and offsets"), std::string::npos);
+}
+
+// Of memory that this rank neither reads nor writes nothing is said.
+TEST(Uses, IsOfTheBytesThatThisRankReadsOrWrites) {
+  std::array<std::byte, 100> in, out;
+  const auto meets = [&](const Call& call, std::span<const std::byte> memory, Rank self) {
+    return uses(call, 4, self, memory);
+  };
+  Call call{.send = &in[10], .recv = &out[10], .count = 10, .type = DataType::uint8};
+  for (const auto* memory : {&in, &out}) {
+    const std::span<const std::byte> all(*memory);
+    EXPECT_TRUE(meets(call, all, Rank{0}));
+    EXPECT_TRUE(meets(call, all.subspan(19, 1), Rank{0}));
+    EXPECT_FALSE(meets(call, all.first(10), Rank{0}));
+    EXPECT_FALSE(meets(call, all.subspan(20), Rank{0}));
+  }
+  const auto last_of = [&](Collective collective, std::span<const std::byte> memory, Rank self) {
+    call.collective = collective;
+    return meets(call, memory.subspan(49, 1), self);  // Of four blocks.
+  };
+  EXPECT_TRUE(last_of(Collective::allgather, out, Rank{3}));
+  EXPECT_FALSE(last_of(Collective::allgather, in, Rank{3})) << "only its own block";
+  EXPECT_TRUE(last_of(Collective::reduce_scatter, in, Rank{3}));
+  EXPECT_FALSE(last_of(Collective::reduce_scatter, out, Rank{3}));
+  EXPECT_TRUE(last_of(Collective::gather, out, Rank{0}));
+  EXPECT_FALSE(last_of(Collective::gather, out, Rank{1})) << "only the root writes";
+  EXPECT_TRUE(last_of(Collective::scatter, in, Rank{0}));
+  EXPECT_FALSE(last_of(Collective::scatter, in, Rank{1}));
+  EXPECT_FALSE(last_of(Collective::barrier, in, Rank{0}));
+  const std::vector<std::size_t> counts{0, 1, 0, 1}, offsets{0, 5, 9, 30};
+  Call uneven{.collective = Collective::alltoallv, .send = in.data(), .recv = out.data()};
+  uneven.type = DataType::float16;
+  uneven.send_counts = uneven.recv_counts = counts;
+  uneven.send_offsets = uneven.recv_offsets = offsets;
+  const std::span<const std::byte> all(in);
+  EXPECT_TRUE(meets(uneven, all.subspan(61, 1), Rank{0}));
+  EXPECT_FALSE(meets(uneven, all.subspan(62), Rank{0}));
+  EXPECT_FALSE(meets(uneven, all.subspan(12, 48), Rank{0})) << "between two blocks";
 }
 
 std::string table_error(const std::string& text) {

@@ -114,6 +114,9 @@ def a_wrong_plan_is_noticed(lab):
     assert not check["pairs_equal"] and not check["cables_equal"], check
 
 
+STOPPING_SECONDS = 5  # Who waits for a core is stopped when it gets one.
+
+
 def state_of(process):
     """As /proc has it: T is stopped; empty where it has ended."""
     try:
@@ -130,7 +133,10 @@ def peers_run_here(lab):
         for peer in running:  # Sums are checked by the peer's program; wrong ones raise.
             assert len(peer.allreduce(64 << 10, 2)) == 2
         for peer in running:  # None of them takes a core from what runs next.
-            states = {state_of(process) for process in peer.all_processes}
+            deadline = time.monotonic() + STOPPING_SECONDS
+            states = {"R"}
+            while not states <= {"T", ""} and time.monotonic() < deadline:
+                states = {state_of(process) for process in peer.all_processes}
             assert "T" in states and states <= {"T", ""}, (peer.name, states)
     finally:
         for peer in running:

@@ -52,6 +52,10 @@ def bad_usage_is_one_sentence_and_exit_2(bench):
     for start, ends, says in (("here", THERE, "--from here"), (HERE, "there", "--to there"),
                               (HERE, f"{THERE},{THERE}", "comes twice"),
                               (HERE, HERE, "where probes start"),
+                              (HERE, "fd00::1", "give both of one kind"),
+                              ("::1", THERE, "give both of one kind"),
+                              ("::1", "fe80::1", "known on its own link only"),
+                              ("2001:db8::77", "2001:db8::78", "no address of this host"),
                               ("192.0.2.77", THERE, "no address of this host")):
         path = bench.folder / "none.json"
         done = bench.run("paths", "--from", start, "--to", ends, "-o", path)

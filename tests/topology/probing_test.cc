@@ -13,12 +13,12 @@
 namespace accl::topology {
 namespace {
 
-Ipv4 at(const char* text) { return *parse_ipv4(text); }
+Address at(const std::string& text) { return *parse_address(text); }
 
-const Ipv4 here = at("10.0.0.2");
-const Ipv4 there = at("10.0.1.2");
-const Ipv4 first_leaf = at("10.0.0.1");
-const Ipv4 last_leaf = at("10.0.1.1");
+const Address here = at("10.0.0.2");
+const Address there = at("10.0.1.2");
+const Address first_leaf = at("10.0.0.1");
+const Address last_leaf = at("10.0.1.1");
 
 // Two leaves, and spines between them that labels are dealt to. Time passes where somebody waits.
 class Network : public Wire {
@@ -29,22 +29,24 @@ class Network : public Wire {
 
   unsigned distance = 4;
   std::uint32_t spines = 4;
-  std::set<Ipv4> silent;
+  std::set<Address> silent;
   std::uint32_t loses_every = 0;  // So many answers, one is lost.
   Milliseconds limit{0};          // A router answers once in this time.
   bool quotes_little = false;
-  bool has_no_way = false;         // The first leaf has no route.
-  std::optional<Ipv4> lost_spine;  // This spine has none.
-  bool answers_late = false;       // The destination, only to a TTL beyond its distance.
+  bool has_no_way = false;            // The first leaf has no route.
+  std::optional<Address> lost_spine;  // This spine has none.
+  bool answers_late = false;          // The destination, only to a TTL beyond its distance.
   std::vector<Probe> sent;
 
-  Ipv4 spine_of(std::uint16_t label) const {
-    return Ipv4{accl::index(at("172.16.0.9")) + label % spines};
+  Address spine_of(std::uint16_t label) const {
+    Address spine = at("172.16.0.9");
+    spine.bytes[15] = static_cast<std::uint8_t>(9 + label % spines);
+    return spine;
   }
   bool is_refused(const Probe& probe) const {
     return lost_spine && probe.ttl > 2 && spine_of(probe.label) == *lost_spine;
   }
-  Ipv4 router(const Probe& probe) const {
+  Address router(const Probe& probe) const {
     if (is_refused(probe)) return *lost_spine;
     if (probe.ttl >= distance) return probe.to;
     if (probe.ttl == 1 || has_no_way) return first_leaf;
@@ -56,7 +58,7 @@ class Network : public Wire {
 
   void send(const Probe& probe) override {
     sent.push_back(probe);
-    const Ipv4 by = router(probe);
+    const Address by = router(probe);
     const bool is_of_nic = by == probe.to && probe.port == roce_port;
     if (silent.contains(by) || is_of_nic) return;
     if (answers_late && by == probe.to && probe.ttl == distance) return;
@@ -87,7 +89,7 @@ class Network : public Wire {
  private:
   std::vector<std::uint16_t> labels_;
   Clock::time_point now_{};
-  std::map<Ipv4, Clock::time_point> free_at_;
+  std::map<Address, Clock::time_point> free_at_;
   std::uint32_t answers_ = 0;
   std::deque<std::pair<Clock::time_point, Answer>> coming_;
 };
@@ -265,12 +267,66 @@ TEST(Probing, ARouterWithoutARouteIsNamed) {
 
 TEST(Probing, SeveralDestinationsAreAskedTogether) {
   Network network(16);
-  const std::vector<Ipv4> to{there, at("10.0.1.3"), at("10.0.1.4")};
+  const std::vector<Address> to{there, at("10.0.1.3"), at("10.0.1.4")};
   const std::vector<Trace> found = trace(network, to, {});
   ASSERT_EQ(found.size(), 3U);
   for (std::size_t i = 0; i < to.size(); ++i) {
     EXPECT_EQ(found[i].to, to[i]);
     expect_a_class_a_spine(network, found[i]);
+  }
+}
+
+// The same network with other addresses.
+class NetworkOfIpv6 : public Network {
+ public:
+  using Network::Network;
+  static Address ipv6(Address address) {
+    address.bytes[10] = address.bytes[11] = 0;
+    address.bytes[0] = 0xFD;
+    return address;
+  }
+  void send(const Probe& probe) override {
+    EXPECT_EQ(probe.to, ipv6(there));
+    Probe as_ipv4 = probe;
+    as_ipv4.to = there;
+    Network::send(as_ipv4);
+  }
+  std::optional<Answer> receive(Clock::time_point until) override {
+    auto answer = Network::receive(until);
+    if (answer) answer->by = ipv6(answer->by);
+    if (answer) answer->to = ipv6(answer->to);
+    return answer;
+  }
+};
+
+TEST(Probing, AddressesMayBeOfIpv6) {
+  NetworkOfIpv6 network(64);
+  const Address to = NetworkOfIpv6::ipv6(there);
+  const PairPaths pair = classify(NetworkOfIpv6::ipv6(here), trace(network, {&to, 1}, {}).at(0));
+  EXPECT_EQ(strays(network), 0U);
+  ASSERT_EQ(pair.classes.size(), 4U);
+  EXPECT_EQ(text_of(*pair.classes[0].hops[1]), "fd00::ac10:9");
+  const std::string json = print_paths_json(std::span(&pair, 1));
+  EXPECT_NE(json.find(R"("from": "fd00::a00:2", "to": "fd00::a00:102")"), std::string::npos);
+  EXPECT_NE(json.find(R"("hops":["fd00::a00:1","fd00::ac10:9","fd00::a00:101"])"),
+            std::string::npos)
+      << json;
+}
+
+TEST(Addresses, AreOfOneKindOrTheOther) {
+  for (const char* text : {"10.0.0.1", "255.255.255.255", "fd00::1", "::1", "2001:db8::"}) {
+    EXPECT_EQ(text_of(at(text)), text);
+  }
+  EXPECT_EQ(at("::ffff:10.0.0.1"), at("10.0.0.1")) << "as GIDs have it";
+  EXPECT_EQ(at("FD00:0:0::0001"), at("fd00::1"));
+  EXPECT_LT(at("9.0.0.0"), at("10.0.0.0"));
+  EXPECT_LT(at("fd00::9"), at("fd00::10"));
+  EXPECT_TRUE(at("10.0.0.1").is_ipv4());
+  EXPECT_FALSE(at("fd00::1").is_ipv4() || at("::10.0.0.1").is_ipv4());
+  EXPECT_TRUE(at("fe80::1").is_link_local() && at("febf::1").is_link_local());
+  EXPECT_FALSE(at("fd00::1").is_link_local() || at("fec0::1").is_link_local());
+  for (const char* text : {"", "host", "10.0.0", "10.0.0.1.2", "fd00::1%eth0", "fd00:::1"}) {
+    EXPECT_FALSE(parse_address(text)) << text;
   }
 }
 

@@ -2,6 +2,7 @@
 // libibverbs: every one of them arrives, once, in order, or the connection ends with words.
 #include <infiniband/verbs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -238,6 +239,57 @@ TEST_F(VerbsFailover, WhicheverCallFailsNothingHangsAndNothingLeaks) {
   }
   EXPECT_GT(went_on, 20U);
   EXPECT_EQ(broke, 0U) << "another try does";
+}
+
+// An end of each of several connections between the same two ranks, as if there were more ranks.
+std::vector<std::unique_ptr<Endpoint>> join_more(const Joined& here, const Joined& there,
+                                                 std::uint32_t count) {
+  std::vector<std::unique_ptr<Endpoint>> all;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    auto [mine, theirs] = connected_pair();
+    all.push_back(here.transport->open(Rank{2 + i}, std::move(mine)));
+    all.push_back(there.transport->open(Rank{2 + i}, std::move(theirs)));
+  }
+  return all;
+}
+
+// The address of the peer is looked for in vain, for long. Whoever polls is held by one connection
+// at a time, and by those that have not tried before those that have.
+TEST_F(VerbsFailover, ManyPeersThatCannotBeFoundHoldTheThreadOnceAtATime) {
+  constexpr std::uint32_t more = 5;
+  constexpr Milliseconds look{200};
+  fake_.set_devices(2);
+  auto [here, there] = join(make(), make());
+  const auto all = join_more(here, there, more);
+  const auto is_joined = [](const auto& endpoint) { return finishes(*endpoint); };
+  for (const Deadline end(patience); std::ranges::count_if(all, is_joined) < 2 * more;) {
+    ASSERT_FALSE(end.passed());
+  }
+  fake_.look_for(look.count());
+  fake_.set_link(0, 0, 1);
+  Clock::duration longest{};
+  for (const Deadline end(10 * look); !end.passed();) {
+    const Clock::time_point start = Clock::now();
+    here.transport->poll();
+    longest = std::max(longest, Clock::now() - start);
+    static_cast<void>(here.transport->arm());
+    here.transport->disarm();
+    step(there, there);
+  }
+  EXPECT_GE(longest, look) << "nobody connected";
+  EXPECT_LT(longest, more * look) << "one look, but for a machine that is busy";
+  fake_.look_for(0);
+  for (const Deadline end(patience); !end.passed();) {
+    step(here, there);
+    const auto is_over = [](const auto& one) {
+      return one->path().find("fake1") != one->path().npos;
+    };
+    if (std::ranges::all_of(all, is_over)) break;
+  }
+  for (const auto& endpoint : all) {
+    EXPECT_NE(endpoint->path().find("fake1"), std::string::npos) << endpoint->path();
+    EXPECT_EQ(endpoint->failure(), "");
+  }
 }
 
 TEST_F(VerbsFailover, WhereItIsSwitchedOffTheConnectionEnds) {

@@ -22,6 +22,8 @@ struct FakeVerbs {
     controls.find(break_request, "fake_verbs_break_request");
     controls.find(set_ports, "fake_verbs_set_ports");
     controls.find(set_link, "fake_verbs_set_link");
+    controls.find(hold, "fake_verbs_hold");
+    controls.find(look_for, "fake_verbs_look_for");
     controls.find(raise, "fake_verbs_raise");
     controls.find(labels, "fake_verbs_labels");
     controls.find(counts, "fake_verbs_counts");
@@ -54,6 +56,8 @@ struct FakeVerbs {
   decltype(&fake_verbs_break_request) break_request;
   decltype(&fake_verbs_set_ports) set_ports;
   decltype(&fake_verbs_set_link) set_link;
+  decltype(&fake_verbs_hold) hold;
+  decltype(&fake_verbs_look_for) look_for;
   decltype(&fake_verbs_raise) raise;
   decltype(&fake_verbs_labels) labels;
   decltype(&fake_verbs_counts) counts;

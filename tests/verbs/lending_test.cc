@@ -167,6 +167,19 @@ TEST_F(VerbsLending, AnotherPortSendsWhatWasLentToTheFirst) {
   EXPECT_EQ(fake_.counts().gathered, 2U) << "the first of three, and this one";
 }
 
+// As the owner of memory may do after a call that failed.
+TEST_F(VerbsLending, WhatTheOwnerTakesAwayIsSentAgainFromACopy) {
+  auto [here, there] = joined();
+  std::unique_ptr<Region> region = here.transport->add({.bytes = memory_});
+  fake_.break_request(3, IBV_WC_RETRY_EXC_ERR, 0);
+  for (std::size_t k = 0; k < 5; ++k) ASSERT_TRUE(put(here, part(k)));
+  region.reset();
+  std::ranges::fill(memory_, std::byte{0xAA});
+  poll_both(here, there, places_[4].until);
+  for (std::size_t k = 0; k < 5; ++k) expect_payload(there, k, k);
+  EXPECT_EQ(here.endpoint->failure() + there.endpoint->failure(), "");
+}
+
 // The peer says farewell, or dies without, while the queues are being replaced.
 TEST_F(VerbsLending, APeerThatLeavesInARestartEndsTheConnectionInWords) {
   for (int polls = 0; polls < 12; ++polls) {

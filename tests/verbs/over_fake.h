@@ -86,7 +86,8 @@ class VerbsFake : public testing::Test {
     Ring ring(geometry.ring_bytes);
     static_cast<void>(fill(*here.endpoint, ring, 3000));
     step(here, there);
-    const Deadline longest_end(Milliseconds(300));
+    // Longer than an end of which nobody hears, behind a late question for an answer.
+    const Deadline longest_end(Milliseconds(450));
     bool is_done = false;
     const auto words = [&] { return here.endpoint->failure() + there.endpoint->failure(); };
     while (words().empty() && !(is_done && longest_end.passed())) {

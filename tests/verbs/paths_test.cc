@@ -29,6 +29,11 @@ const std::string good = R"({"version": 1, "pairs": [
  {"from": "2001:db8::1", "to": "2001:db8::2", "classes": [{"labels": [16383]}]}
 ]})";
 
+std::string with(const std::string& text, const std::string& old, const std::string& now) {
+  std::string result = text;
+  return result.replace(result.find(old), old.size(), now);
+}
+
 std::vector<std::uint32_t> lanes(const PathTable::Choice& choice, std::uint32_t count) {
   const PathTable table = PathTable::parse(good, "good.json");
   std::vector<std::uint32_t> labels;
@@ -53,11 +58,10 @@ TEST(VerbsPaths, PairsThatAreNotThereHaveNone) {
   const PathTable table = PathTable::parse(good, "good.json");
   EXPECT_FALSE(table.label(address("10.0.1.2"), address("10.0.0.2"), {}, 0)) << "one direction";
   EXPECT_EQ(table.label(address("2001:db8::1"), address("2001:db8::2"), {}, 3), 16383U);
-}
-
-std::string with(const std::string& text, const std::string& old, const std::string& now) {
-  std::string result = text;
-  return result.replace(result.find(old), old.size(), now);
+  const PathTable other =
+      PathTable::parse(with(good, "2001:db8::1", "2001:0DB8:0:0::0001"), "good");
+  EXPECT_EQ(other.label(address("2001:db8::1"), address("2001:db8::2"), {}, 0), 16383U)
+      << "addresses are numbers, as in a GID, however they are written";
 }
 
 TEST(VerbsPaths, WhatIsNoSuchFileIsRefusedWithPlaceAndRemedy) {

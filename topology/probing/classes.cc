@@ -16,7 +16,7 @@ constexpr std::size_t most_labels_shown = 6;
 
 std::vector<std::string> words_of(const Hops& hops) {
   std::vector<std::string> words;
-  for (const std::optional<Ipv4>& hop : hops) words.push_back(hop ? text_of(*hop) : "*");
+  for (const std::optional<Address>& hop : hops) words.push_back(hop ? text_of(*hop) : "*");
   return words;
 }
 
@@ -64,7 +64,7 @@ std::vector<std::size_t> silent_hops(const PairPaths& pair, bool in_all) {
 
 }  // namespace
 
-PairPaths classify(Ipv4 from, const Trace& trace) {
+PairPaths classify(const Address& from, const Trace& trace) {
   std::map<Hops, std::vector<std::uint16_t>> classes;
   for (const LabelHops& one : trace.labels) classes[one.hops].push_back(one.label);
   PairPaths pair{.from = from, .to = trace.to, .classes = {}};

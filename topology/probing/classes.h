@@ -20,12 +20,12 @@ struct PathClass {
 };
 
 struct PairPaths {
-  Ipv4 from{};
-  Ipv4 to{};
+  Address from{};
+  Address to{};
   std::vector<PathClass> classes;  // In the order of their hops, as numbers; "*" comes first.
 };
 
-PairPaths classify(Ipv4 from, const Trace& trace);
+PairPaths classify(const Address& from, const Trace& trace);
 
 std::string print_paths_json(std::span<const PairPaths> pairs);
 std::string print_paths(std::span<const PairPaths> pairs);

@@ -24,16 +24,16 @@ struct Silence {
 
 // One destination.
 struct Way {
-  explicit Way(Ipv4 to) : to(to) {}
+  explicit Way(const Address& to) : to(to) {}
 
-  Ipv4 to;
-  unsigned distance = 0;                   // Of the destination; 0: it has not answered.
-  unsigned routers = 0;                    // TTLs that are asked for.
-  std::optional<Ipv4> refused_by;          // A router that knows no way.
-  std::vector<std::optional<Ipv4>> heard;  // While measuring, by TTL - 1.
-  std::vector<Hops> hops;                  // By label; ends where the destination answers.
-  std::vector<bool> is_refused;            // By label: a router on its way knows none further.
-  std::vector<Silence> silence;            // By TTL - 1.
+  Address to;
+  unsigned distance = 0;                      // Of the destination; 0: it has not answered.
+  unsigned routers = 0;                       // TTLs that are asked for.
+  std::optional<Address> refused_by;          // A router that knows no way.
+  std::vector<std::optional<Address>> heard;  // While measuring, by TTL - 1.
+  std::vector<Hops> hops;                     // By label; ends where the destination answers.
+  std::vector<bool> is_refused;               // By label: a router on its way knows none further.
+  std::vector<Silence> silence;               // By TTL - 1.
 
   bool is_open(std::size_t label, unsigned ttl) const {
     const Hops& found = hops[label];
@@ -50,9 +50,9 @@ struct Way {
 
 class Prober {
  public:
-  Prober(Wire& wire, std::span<const Ipv4> destinations, const ProbeLimits& limits)
+  Prober(Wire& wire, std::span<const Address> destinations, const ProbeLimits& limits)
       : wire_(wire), limits_(limits), next_send_(wire.now()), end_(wire.now() + limits.longest) {
-    for (const Ipv4 to : destinations) ways_.emplace_back(to);
+    for (const Address& to : destinations) ways_.emplace_back(to);
   }
 
   std::vector<Trace> run() {
@@ -278,7 +278,7 @@ class Prober {
 
 }  // namespace
 
-std::vector<Trace> trace(Wire& wire, std::span<const Ipv4> destinations,
+std::vector<Trace> trace(Wire& wire, std::span<const Address> destinations,
                          const ProbeLimits& limits) {
   return Prober(wire, destinations, limits).run();
 }

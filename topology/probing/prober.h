@@ -28,7 +28,7 @@ struct ProbeLimits {
 };
 
 // Routers by distance; none: it does not answer.
-using Hops = std::vector<std::optional<Ipv4>>;
+using Hops = std::vector<std::optional<Address>>;
 
 struct LabelHops {
   std::uint16_t label = 0;
@@ -37,7 +37,7 @@ struct LabelHops {
 
 // What was found on the way to one destination.
 struct Trace {
-  Ipv4 to{};
+  Address to{};
   bool has_answered = false;  // The destination itself: its distance is known.
   std::vector<LabelHops> labels;
   // Labels left out: time was up while answers still came; a router on their way knows none.
@@ -45,6 +45,7 @@ struct Trace {
 };
 
 // By destination, in their order. Throws Error (remote) where nobody on the way to one answers.
-std::vector<Trace> trace(Wire& wire, std::span<const Ipv4> destinations, const ProbeLimits& limits);
+std::vector<Trace> trace(Wire& wire, std::span<const Address> destinations,
+                         const ProbeLimits& limits);
 
 }  // namespace accl::topology

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
+#include <linux/in6.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <sys/epoll.h>
@@ -29,47 +31,103 @@ using Payload = std::array<std::uint8_t, 2>;
 
 Payload payload_of(std::uint8_t ttl) { return {ttl, static_cast<std::uint8_t>(~ttl)}; }
 
-sockaddr_in name_of(Ipv4 address, std::uint16_t port) {
-  sockaddr_in name{};
-  name.sin_family = AF_INET;
-  name.sin_port = htons(port);
-  name.sin_addr.s_addr = htonl(static_cast<std::uint32_t>(address));
-  return name;
-}
+// What IPv4 and IPv6 have each of their own.
+struct Protocol {
+  int family, level;
+  int errors, hop_limit;    // Options.
+  std::uint8_t origin;      // Of an error that another host made: sock_extended_err.
+  std::uint8_t is_expired;  // ICMP types.
+  std::uint8_t is_unreachable;
+  std::array<std::uint8_t, 4> no_way;  // Codes of the second: a router knows none.
+};
+constexpr Protocol ipv4{
+    AF_INET,           IPPROTO_IP,
+    IP_RECVERR,        IP_TTL,
+    SO_EE_ORIGIN_ICMP, ICMP_TIME_EXCEEDED,
+    ICMP_DEST_UNREACH, {ICMP_NET_UNREACH, ICMP_HOST_UNREACH, ICMP_NET_UNKNOWN, ICMP_HOST_UNKNOWN}};
+constexpr std::uint8_t reject_route = 6;  // RFC 4443; the header has no name for it.
+constexpr Protocol ipv6{
+    AF_INET6,
+    IPPROTO_IPV6,
+    IPV6_RECVERR,
+    IPV6_HOPLIMIT,
+    SO_EE_ORIGIN_ICMP6,
+    ICMP6_TIME_EXCEEDED,
+    ICMP6_DST_UNREACH,
+    {ICMP6_DST_UNREACH_NOROUTE, ICMP6_DST_UNREACH_ADDR, reject_route, reject_route}};
 
-Ipv4 address_of(const sockaddr_in& name) { return Ipv4{ntohl(name.sin_addr.s_addr)}; }
+const Protocol& protocol_of(const Address& address) { return address.is_ipv4() ? ipv4 : ipv6; }
 
-// An ICMP error: who sends it, and what of.
+// An address and a port, and for IPv6 the flow label of what is sent there.
+union Name {
+  sockaddr any;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+
+  Name() : v6{} {}
+  Name(const Address& address, std::uint16_t port, std::uint16_t label) : v6{} {
+    if (address.is_ipv4()) {
+      v4 = {};
+      v4.sin_family = AF_INET;
+      v4.sin_port = htons(port);
+      std::memcpy(&v4.sin_addr, &address.bytes[12], sizeof v4.sin_addr);
+      return;
+    }
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    v6.sin6_flowinfo = htonl(label);
+    std::memcpy(&v6.sin6_addr, address.bytes.data(), sizeof v6.sin6_addr);
+  }
+
+  socklen_t size() const { return any.sa_family == AF_INET ? sizeof v4 : sizeof v6; }
+  std::uint16_t port() const {
+    return ntohs(any.sa_family == AF_INET ? v4.sin_port : v6.sin6_port);
+  }
+  Address address() const {
+    Address address;
+    if (any.sa_family == AF_INET) {
+      address.bytes[10] = address.bytes[11] = 0xFF;
+      std::memcpy(&address.bytes[12], &v4.sin_addr, sizeof v4.sin_addr);
+    } else {
+      std::memcpy(address.bytes.data(), &v6.sin6_addr, sizeof v6.sin6_addr);
+    }
+    return address;
+  }
+};
+
+// An ICMP error: what of, and who sends it.
 struct Said {
   sock_extended_err error;
-  sockaddr_in by;
+  Name by;
 
-  bool is_expired() const { return error.ee_type == ICMP_TIME_EXCEEDED; }
-  bool has_no_way() const {
-    const int code = error.ee_code;
-    const bool is_told = code == ICMP_NET_UNREACH || code == ICMP_HOST_UNREACH ||
-                         code == ICMP_NET_UNKNOWN || code == ICMP_HOST_UNKNOWN;
-    return error.ee_type == ICMP_DEST_UNREACH && is_told;
+  bool is_expired(const Protocol& protocol) const { return error.ee_type == protocol.is_expired; }
+  bool has_no_way(const Protocol& protocol) const {
+    return error.ee_type == protocol.is_unreachable &&
+           std::ranges::count(protocol.no_way, error.ee_code) > 0;
   }
 };
 
 // None where this host made it.
-std::optional<Said> said_in(const msghdr& message) {
+std::optional<Said> said_in(const msghdr& message, const Protocol& protocol) {
   for (const cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
        part = CMSG_NXTHDR(const_cast<msghdr*>(&message), const_cast<cmsghdr*>(part))) {
-    if (part->cmsg_level != IPPROTO_IP || part->cmsg_type != IP_RECVERR) continue;
+    if (part->cmsg_level != protocol.level || part->cmsg_type != protocol.errors) continue;
     Said said{};
+    const unsigned char* const at = CMSG_DATA(part);
     const std::size_t bytes = part->cmsg_len - CMSG_LEN(0);
-    std::memcpy(&said, CMSG_DATA(part), std::min(bytes, sizeof said));
-    if (said.error.ee_origin == SO_EE_ORIGIN_ICMP) return said;
+    if (bytes < sizeof said.error) continue;
+    std::memcpy(&said.error, at, sizeof said.error);
+    std::memcpy(&said.by, at + sizeof said.error,
+                std::min(bytes - sizeof said.error, sizeof said.by));
+    if (said.error.ee_origin == protocol.origin) return said;
   }
   return std::nullopt;
 }
 
-msghdr message_of(sockaddr_in& name, iovec& piece, std::span<std::byte> control) {
+msghdr message_of(Name& name, iovec& piece, std::span<std::byte> control) {
   msghdr message{};
   message.msg_name = &name;
-  message.msg_namelen = sizeof name;
+  message.msg_namelen = name.any.sa_family == AF_UNSPEC ? sizeof name : name.size();
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
   message.msg_control = control.data();
@@ -77,9 +135,26 @@ msghdr message_of(sockaddr_in& name, iovec& piece, std::span<std::byte> control)
   return message;
 }
 
+void set(int socket, int level, int option, int value) {
+  ::setsockopt(socket, level, option, &value, sizeof value);
+}
+
+// Switches may hash the flow label of IPv6 in place of ports, so a probe has that of a queue pair,
+// too. Anybody may send with any label, unless a program of this host holds one for itself alone:
+// then every socket must ask for its own first, which anybody may, too. False: it was in vain.
+bool ask_for_label(int socket, const Address& to, std::uint16_t label) {
+  in6_flowlabel_req request{};
+  std::memcpy(&request.flr_dst, to.bytes.data(), sizeof request.flr_dst);
+  request.flr_label = htonl(label);
+  request.flr_action = IPV6_FL_A_GET;
+  request.flr_share = IPV6_FL_S_ANY;
+  request.flr_flags = IPV6_FL_F_CREATE;
+  return ::setsockopt(socket, IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, &request, sizeof request) == 0;
+}
+
 }  // namespace
 
-UdpWire::UdpWire(Ipv4 from, std::uint32_t label_count)
+UdpWire::UdpWire(const Address& from, std::uint32_t label_count)
     : from_(from), ready_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (!ready_) fail_system("cannot make a descriptor", errno);
   const std::uint32_t most_tries = std::min<std::uint32_t>(label_count + most_taken, most_label);
@@ -102,17 +177,19 @@ UdpWire::UdpWire(Ipv4 from, std::uint32_t label_count)
 
 // No socket where the port is in use.
 Fd UdpWire::open(std::uint16_t label) const {
-  Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Protocol& protocol = protocol_of(from_);
+  Fd socket(::socket(protocol.family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket && errno == EAFNOSUPPORT) {
+    fail(ErrorKind::system, "this host has no IPv6, and --from {} is of it", text_of(from_));
+  }
   if (!socket) {
     fail_system("cannot open a socket for every label; give fewer --labels, or raise ulimit -n",
                 errno);
   }
-  const sockaddr_in name = name_of(from_, static_cast<std::uint16_t>(first_label_port + label));
-  const int on = 1;
-  ::setsockopt(socket.get(), IPPROTO_IP, IP_RECVERR, &on, sizeof on);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0) {
-    return socket;
-  }
+  const Name name(from_, static_cast<std::uint16_t>(first_label_port + label), 0);
+  set(socket.get(), protocol.level, protocol.errors, 1);
+  if (protocol.family == AF_INET6) set(socket.get(), IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 1);
+  if (::bind(socket.get(), &name.any, name.size()) == 0) return socket;
   if (errno == EADDRINUSE) return Fd();
   if (errno == EADDRNOTAVAIL) {
     fail(ErrorKind::invalid_argument,
@@ -125,20 +202,23 @@ Fd UdpWire::open(std::uint16_t label) const {
 void UdpWire::send(const Probe& probe) {
   const auto found = std::ranges::find(labels_, probe.label);
   const int socket = sockets_[static_cast<std::size_t>(found - labels_.begin())].get();
-  sockaddr_in name = name_of(probe.to, probe.port);
+  const Protocol& protocol = protocol_of(from_);
+  Name name(probe.to, probe.port, probe.label);
   Payload payload = payload_of(probe.ttl);
   iovec piece{payload.data(), payload.size()};
   alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> room{};
   msghdr message = message_of(name, piece, room);
   cmsghdr* const part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = IPPROTO_IP;
-  part->cmsg_type = IP_TTL;
+  part->cmsg_level = protocol.level;
+  part->cmsg_type = protocol.hop_limit;
   part->cmsg_len = CMSG_LEN(sizeof(int));
   const int ttl = probe.ttl;
   std::memcpy(CMSG_DATA(part), &ttl, sizeof ttl);
   for (int i = 0; i < most_sends; ++i) {
     if (::sendmsg(socket, &message, 0) >= 0) return;
     if (errno == EAGAIN || errno == ENOBUFS) return;  // As good as lost.
+    if (errno != EINVAL || protocol.family != AF_INET6) continue;
+    if (!ask_for_label(socket, probe.to, probe.label)) break;
   }
   fail_system(fmt::format("cannot send from {} to {}", text_of(from_), text_of(probe.to)), errno);
 }
@@ -156,11 +236,12 @@ std::optional<Answer> UdpWire::receive(Clock::time_point until) {
 
 std::optional<Answer> UdpWire::read(std::size_t number) {
   const int socket = sockets_[number].get();
-  sockaddr_in to{};
+  const Protocol& protocol = protocol_of(from_);
+  Name name;
   Payload payload{};
   iovec piece{payload.data(), payload.size()};
   alignas(cmsghdr) std::array<std::byte, 512> room{};
-  msghdr message = message_of(to, piece, room);
+  msghdr message = message_of(name, piece, room);
   const ssize_t bytes = ::recvmsg(socket, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
   if (bytes < 0) {  // An error whose words were dropped: asking forgets it.
     int error = 0;
@@ -168,15 +249,16 @@ std::optional<Answer> UdpWire::read(std::size_t number) {
     ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size);
     return std::nullopt;
   }
-  const std::optional<Said> said = said_in(message);
-  if (!said || address_of(said->by) == from_) return std::nullopt;
-  const Ipv4 by = address_of(said->by);
-  const bool has_no_way = by != address_of(to) && said->has_no_way();
-  if (by != address_of(to) && !said->is_expired() && !has_no_way) return std::nullopt;  // A filter.
+  const std::optional<Said> said = said_in(message, protocol);
+  if (!said || said->by.address() == from_) return std::nullopt;
+  const Address to = name.address();
+  const Address by = said->by.address();
+  const bool has_no_way = by != to && said->has_no_way(protocol);
+  if (by != to && !said->is_expired(protocol) && !has_no_way) return std::nullopt;  // A filter.
   const bool is_quoted = bytes == sizeof payload && payload == payload_of(payload[0]);
   return Answer{.by = by,
-                .to = address_of(to),
-                .port = ntohs(to.sin_port),
+                .to = to,
+                .port = name.port(),
                 .label = labels_[number],
                 .ttl = is_quoted ? payload[0] : std::uint8_t{0},
                 .has_no_way = has_no_way};

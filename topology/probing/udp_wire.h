@@ -16,7 +16,7 @@ class UdpWire : public Wire {
   // Probes leave from this address of this host, with so many labels: spread over all there are,
   // and less where ports are in use. Throws Error: invalid_argument where this host has no such
   // address, system where the limit of open files is too low or no port is free.
-  UdpWire(Ipv4 from, std::uint32_t label_count);
+  UdpWire(const Address& from, std::uint32_t label_count);
 
   std::span<const std::uint16_t> labels() const override { return labels_; }
   void send(const Probe& probe) override;
@@ -27,7 +27,7 @@ class UdpWire : public Wire {
   Fd open(std::uint16_t label) const;
   std::optional<Answer> read(std::size_t number);
 
-  Ipv4 from_;
+  Address from_;
   std::vector<std::uint16_t> labels_;
   std::vector<Fd> sockets_;  // By label.
   Fd ready_;                 // Tells which of them have errors.

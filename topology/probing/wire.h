@@ -15,9 +15,9 @@ constexpr std::uint16_t roce_port = 4791;           // Where RoCE v2 goes to.
 constexpr std::uint16_t first_label_port = 0xC000;  // RoCE v2 with label n comes from n above.
 constexpr std::uint16_t most_label = 0x3FFF;
 
-// One datagram, with the source port of a flow label.
+// One datagram, with the source port of a flow label, and over IPv6 with the label itself.
 struct Probe {
-  Ipv4 to{};
+  Address to{};
   std::uint16_t port = roce_port;
   std::uint16_t label = 0;
   std::uint8_t ttl = 0;
@@ -25,8 +25,8 @@ struct Probe {
 
 // An ICMP error about a probe.
 struct Answer {
-  Ipv4 by{};
-  Ipv4 to{};  // Of the probe, as are the next three.
+  Address by{};
+  Address to{};  // Of the probe, as are the next three.
   std::uint16_t port = 0;
   std::uint16_t label = 0;
   std::uint8_t ttl = 0;     // 0: it quotes too little of the probe to tell.

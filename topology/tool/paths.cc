@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,16 +29,31 @@ struct Options {
   std::string out;
 };
 
-Ipv4 address_of(const char* option, const std::string& text) {
-  if (const auto address = parse_ipv4(text)) return *address;
-  fail(ErrorKind::invalid_argument, "{} {}: is no IPv4 address; give one as 10.0.0.1", option,
-       text);
+Address address_of(const char* option, const std::string& text) {
+  const std::optional<Address> address = parse_address(text);
+  if (!address) {
+    fail(ErrorKind::invalid_argument, "{} {}: is no address; give one as 10.0.0.1 or fd00::1",
+         option, text);
+  }
+  if (address->is_link_local()) {
+    fail(ErrorKind::invalid_argument,
+         "{} {}: is known on its own link only, where no router is; give one that is routed",
+         option, text);
+  }
+  return *address;
 }
 
-std::vector<Ipv4> destinations_of(const Options& options, Ipv4 from) {
-  std::vector<Ipv4> destinations;
+const char* kind_of(const Address& address) { return address.is_ipv4() ? "IPv4" : "IPv6"; }
+
+std::vector<Address> destinations_of(const Options& options, const Address& from) {
+  std::vector<Address> destinations;
   for (const std::string& text : options.to) {
-    const Ipv4 to = address_of("--to", text);
+    const Address to = address_of("--to", text);
+    if (to.is_ipv4() != from.is_ipv4()) {
+      fail(ErrorKind::invalid_argument,
+           "--to {}: is {}, and --from {} is {}; give both of one kind", text, kind_of(to),
+           options.from, kind_of(from));
+    }
     if (to == from) {
       fail(ErrorKind::invalid_argument, "--to {}: is where probes start; give other ends", text);
     }
@@ -54,8 +70,8 @@ std::vector<Ipv4> destinations_of(const Options& options, Ipv4 from) {
 }
 
 int run(const Options& options) {
-  const Ipv4 from = address_of("--from", options.from);
-  const std::vector<Ipv4> destinations = destinations_of(options, from);
+  const Address from = address_of("--from", options.from);
+  const std::vector<Address> destinations = destinations_of(options, from);
   UdpWire wire(from, options.labels);
   const auto longest = std::chrono::seconds(options.seconds);
   const std::vector<Trace> traces =
@@ -90,7 +106,7 @@ Command paths_command(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand(
       "paths", "Which RoCE flow labels take which path to other NICs, found by probes");
-  command->add_option("--from", options->from, "An IPv4 address of this host")->required();
+  command->add_option("--from", options->from, "An address of this host, IPv4 or IPv6")->required();
   command->add_option("--to", options->to, "Addresses of other NICs: A,B,...")
       ->required()
       ->delimiter(',');

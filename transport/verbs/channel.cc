@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <system_error>
 
 #include "accl/base/assert.h"
@@ -172,6 +173,22 @@ void Channel::copy_lent(std::uint32_t lane, Sent& message) {
     message.bytes += static_cast<std::uint32_t>(message.lent.size());
   }
   message.lent = {};
+}
+
+void Channel::give_back(std::span<const std::byte> memory) {
+  const std::less<const std::byte*> is_before;
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = lanes_[i];
+    const std::uint32_t released = lane.released.load(std::memory_order_relaxed);
+    for (std::uint32_t k = lane.window_lent; k != lane.window_next; ++k) {
+      Sent& message = lane.at(k);
+      const bool meets = is_before(message.lent.data(), memory.data() + memory.size()) &&
+                         is_before(memory.data(), message.lent.data() + message.lent.size());
+      if (!meets) continue;
+      if (is_ahead(message.until, released)) copy_lent(i, message);
+      message.lent = {};  // A released one arrived, and its place may be another's.
+    }
+  }
 }
 
 void Channel::note_post(std::uint32_t lane, int error) {

@@ -66,6 +66,17 @@ class Channel {
   // The device wakes us for what comes from here on. False: it cannot, and poll() must go on.
   bool arm();
 
+  // The owner takes this memory away. What was lent of it and may have to be sent again is copied;
+  // a request that still waits for it ends the channel.
+  void give_back(std::span<const std::byte> memory);
+
+  // --- Silence (silence.cc) --------------------------------------------------------------------
+
+  // Looks at what was acknowledged; now and then, after poll(), so that what came is no silence.
+  void note_silence(Clock::time_point now);
+  // Any thread may ask, for what the last look saw.
+  std::optional<Stall> stall() const;
+
   // --- The end ---------------------------------------------------------------------------------
 
   int meeting() const { return talk_.file(); }
@@ -108,6 +119,11 @@ class Channel {
     std::uint32_t window_first = 0, window_next = 0;  // They run on, and are masked on use.
     std::uint32_t window_again = 0;                   // From here on they must be posted again.
     std::uint32_t window_lent = 0;                    // Up to here nothing is lent any more.
+    // When the last look found everything acknowledged, or more than the look before; and what it
+    // went by.
+    Clock::time_point silent_since{};
+    std::uint32_t noted_retired = 0;
+    std::uint8_t noted_generation = 0;
 
     Sent& at(std::uint32_t index) { return window[index % message_window]; }
   };
@@ -155,6 +171,7 @@ class Channel {
   const ibv_mr* device_memory(const Lane& lane, std::span<const std::byte> bytes);
   bool is_lendable(const Lane& lane, const Parcel& parcel);
   void take_back(Lane& lane);
+  bool is_silent(Lane& lane, Clock::time_point now);
   void copy_lent(std::uint32_t lane, Sent& message);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
@@ -201,6 +218,8 @@ class Channel {
   std::unique_ptr<Lane[]> lane_states_;
   std::span<Lane> lanes_;
   std::uint64_t dirty_ = 0;  // Lanes whose `freed` the peer was not told.
+  const std::uint32_t stalled_ms_;
+  std::atomic<std::uint32_t> silent_ms_{0};  // Of the last look; 0: nothing is awaited.
 
   std::uint32_t epoch_ = 0;
   std::optional<Restart> restart_;

@@ -1,6 +1,7 @@
 // joining.cc - how two ranks come to talk over RDMA. Each makes its queues, posts their receives,
 // and sends their addresses over the meeting socket; connects its queues to the other's; and says
 // that it is ready. Nobody writes before the other one is.
+#include <algorithm>
 #include <cstring>
 
 #include "accl/base/log.h"
@@ -18,6 +19,30 @@ constexpr int most_tries = 4;
 // Flow labels of 14 bits are UDP source ports, one to one, above 0xC000.
 constexpr std::uint32_t label_count = 1 << 14;
 
+// Of connecting one queue, which takes less than a millisecond where the address is known.
+class NoteOfSlowness {
+ public:
+  explicit NoteOfSlowness(Rails& rails) : rails_(rails) {}
+  NoteOfSlowness(const NoteOfSlowness&) = delete;
+  NoteOfSlowness& operator=(const NoteOfSlowness&) = delete;
+  ~NoteOfSlowness() {
+    if (Clock::now() - start_ > std::chrono::milliseconds(50)) rails_.connected_slowly();
+  }
+
+ private:
+  Rails& rails_;
+  const Clock::time_point start_ = Clock::now();
+};
+
+// Two timers of a device in vain, as tcp waits for two retransmissions; where they are very long or
+// endless, what is very long for a network.
+std::uint32_t stalled_ms_of(const Settings& settings) {
+  constexpr std::uint64_t least = 500, most = 5000, unit_ns = 4096;
+  if (settings.timeout == 0) return most;
+  const std::uint64_t two_ms = 2 * (unit_ns << settings.timeout) / 1'000'000;
+  return static_cast<std::uint32_t>(std::clamp(two_ms, least, most));
+}
+
 }  // namespace
 
 Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, Registry* registry,
@@ -30,7 +55,8 @@ Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, 
       talk_(std::move(meeting)),
       memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),
-      lanes_(lane_states_.get(), geometry.lanes) {
+      lanes_(lane_states_.get(), geometry.lanes),
+      stalled_ms_(stalled_ms_of(rails[0].port().settings())) {
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     lanes_[i].ring_at = std::size_t{i} * geometry.ring_bytes;
     const std::optional<std::uint32_t> rail = rails_.working(rails_.turn_of(i));
@@ -136,10 +162,11 @@ bool Channel::take_opening() {
 // short: it may take some calls of this. False until all lanes are connected; so many in a call.
 bool Channel::connect_lanes(std::span<const LaneAddress> theirs, std::uint32_t most) {
   for (; connected_ < lanes_.size(); ++connected_, tries_ = 0) {
-    if (most-- == 0) return false;
+    if (most-- == 0 || !rails_.may_connect(tries_ > 0)) return false;
     Lane& lane = lanes_[connected_];
     lane.peer_inbox = theirs[connected_].inbox;
     lane.peer_key = theirs[connected_].key;
+    const NoteOfSlowness note(rails_);
     try {
       lane.queue->connect(theirs[connected_], flow_label(connected_, theirs[connected_].gid));
     } catch (const Error& error) {

@@ -53,6 +53,9 @@ class Queue {
   bool has_room(std::uint32_t sends) const { return posted_ - retired_ + sends <= send_depth; }
   std::uint32_t posted() const { return posted_; }
   bool is_idle() const { return posted_ == retired_; }
+  std::uint32_t retired() const { return retired_; }
+  // The device owes an answer: it was asked for one, and gives it when the peer's acknowledges.
+  bool awaits_answer() const { return static_cast<std::int32_t>(signalled_ - retired_) > 0; }
 
   struct Write {
     std::uint64_t to = 0;  // Address of the peer, under `key`.

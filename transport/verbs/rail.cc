@@ -12,6 +12,9 @@
 namespace accl::verbs {
 namespace {
 
+constexpr auto pause = std::chrono::milliseconds(10);
+constexpr auto pause_of_others = std::chrono::milliseconds(50);
+
 void never_block(int file) { ::fcntl(file, F_SETFL, ::fcntl(file, F_GETFL) | O_NONBLOCK); }
 
 bool is_fatal(ibv_event_type type) {
@@ -102,6 +105,10 @@ std::unique_ptr<Rail> Rails::open_spare(bool is_ethernet) const {
     log(LogLevel::info, "{}", error.what());
     return nullptr;
   }
+}
+
+bool Rails::may_connect(bool is_again) const {
+  return !slow_at_ || Clock::now() - *slow_at_ > (is_again ? pause_of_others : pause);
 }
 
 std::optional<std::uint32_t> Rails::working(std::uint32_t wanted, bool is_suspect) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "accl/base/clock.h"
 #include "transport/verbs/port.h"
 
 namespace accl::verbs {
@@ -78,6 +79,12 @@ class Rails {
   // suspects it gets another one if there is any. Never throws.
   std::optional<std::uint32_t> working(std::uint32_t wanted, bool is_suspect = false);
 
+  // Connecting a queue asks the network for the peer's address, which may hold this thread for a
+  // second. After one that did, nobody connects for a moment, so that whoever polls many channels
+  // is held once at a time; who tries again waits longer, until others had their turn.
+  bool may_connect(bool is_again) const;
+  void connected_slowly() { slow_at_ = Clock::now(); }
+
  private:
   bool has(const Port& port) const;
   std::unique_ptr<Rail> open_spare(bool is_ethernet) const;
@@ -88,6 +95,7 @@ class Rails {
   const std::function<void(Rail&)> added_;
   std::vector<std::unique_ptr<Rail>> rails_;
   std::uint32_t first_count_ = 0;
+  std::optional<Clock::time_point> slow_at_;
 };
 
 }  // namespace accl::verbs

@@ -50,6 +50,7 @@ class Hub {
   void join(Channel& channel, Rank peer, const Deadline& deadline);
   void leave(Channel& channel);
   verbs::Registry& registry() { return registry_; }
+  void give_back(std::span<const std::byte> memory);
 
   void poll();
   int event_fd() const { return events_.get(); }
@@ -133,6 +134,10 @@ void Hub::leave(Channel& channel) {
   std::erase(channels_, &channel);
 }
 
+void Hub::give_back(std::span<const std::byte> memory) {
+  for (Channel* channel : channels_) channel->give_back(memory);
+}
+
 // Closing would do, but for a forked child that may hold the socket too.
 void Hub::drop_meeting(Channel& channel) {
   unwatch(meetings_, channel.meeting());
@@ -140,11 +145,15 @@ void Hub::drop_meeting(Channel& channel) {
 }
 
 void Hub::poll() {
-  if (++polls_ >= polls_per_look) look_aside();
+  const bool looks = ++polls_ >= polls_per_look;
+  if (looks) look_aside();
   for (Channel* channel : channels_) {
     channel->poll();
     if (channel->broken() && channel->meeting() >= 0) drop_meeting(*channel);
   }
+  if (!looks) return;
+  const Clock::time_point now = Clock::now();
+  for (Channel* channel : channels_) channel->note_silence(now);
 }
 
 void Hub::look_aside() {
@@ -207,6 +216,7 @@ class VerbsEndpoint : public Endpoint {
   bool took(std::uint32_t, std::uint32_t) const override { return false; }
   const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
   std::string path() const override { return channel_->path(); }
+  std::optional<Stall> stall() const override { return channel_->stall(); }
   std::string failure() const override {
     return channel_->broken() ? channel_->failure() : std::string();
   }
@@ -223,6 +233,7 @@ class VerbsRegion : public Region {
  public:
   VerbsRegion(std::shared_ptr<Hub> hub, const Memory& memory)
       : hub_(std::move(hub)), claim_(hub_->registry().add(memory)) {}
+  ~VerbsRegion() override { hub_->give_back(claim_.bytes()); }
 
   RegionKey key() const override {
     const verbs::Registration& known = claim_.registration();

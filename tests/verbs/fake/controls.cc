@@ -57,6 +57,9 @@ void fake_verbs_reset() {
   all.labels.clear();
   all.calls = all.failing_call = all.posted = all.breaking_request = 0;
   all.counts = {};
+  all.looking_ms = 0;
+  all.holding = 0;
+  all.held.clear();
   all.dead_links = all.down_ports = 0;
   all.dma_buf_error = 0;
   all.refuses_relaxed = false;
@@ -104,6 +107,17 @@ void fake_verbs_set_link(std::uint32_t device, int is_up, int tells) {
   if (tells == 0) return;
   all.down_ports = is_up != 0 ? all.down_ports & ~bit : all.down_ports | bit;
   raise_event(device, is_up != 0 ? IBV_EVENT_PORT_ACTIVE : IBV_EVENT_PORT_ERR);
+}
+
+void fake_verbs_hold(int which) {
+  const Lock lock(state().mutex);
+  state().holding = which;
+  if (which == 0) let_go();
+}
+
+void fake_verbs_look_for(std::uint32_t ms) {
+  const Lock lock(state().mutex);
+  state().looking_ms = ms;
 }
 
 void fake_verbs_raise(int event) {

@@ -1,6 +1,7 @@
 // data_path.cc - queues of one process that reach each other: a write is a copy, at once.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -34,6 +35,11 @@ ibv_wc wc_of(std::uint64_t id, ibv_wc_status status, ibv_wc_opcode opcode, const
 void fall_into_error(Qp& qp) {
   if (qp.state == IBV_QPS_ERR) return;
   qp.state = IBV_QPS_ERR;
+  std::erase_if(state().held, [&](const Held& one) {
+    if (one.queue != qp.qp_num) return false;
+    complete(qp.send_cq, wc_of(one.wr.wr_id, IBV_WC_WR_FLUSH_ERR, IBV_WC_RDMA_WRITE, qp));
+    return true;
+  });
   for (; !qp.receives.is_empty(); qp.receives.pop()) {
     complete(qp.recv_cq, wc_of(qp.receives.front(), IBV_WC_WR_FLUSH_ERR, IBV_WC_RECV, qp));
   }
@@ -109,8 +115,22 @@ ibv_wc_status read_back(const ibv_send_wr& wr) {
   return IBV_WC_SUCCESS;
 }
 
+bool is_held(const Qp& qp) {
+  const auto is_ours = [&](const Held& one) { return one.queue == qp.qp_num; };
+  return state().holding == 1 ||
+         (state().holding == 2 && std::ranges::any_of(state().held, is_ours));
+}
+
+void hold(const Qp& qp, const ibv_send_wr& wr) {
+  Held& held = state().held.emplace_back();
+  held.queue = qp.qp_num;
+  held.wr = wr;
+  std::copy_n(wr.sg_list, wr.num_sge, held.pieces.data());
+}
+
 void send(Qp& qp, const ibv_send_wr& wr) {
   State& all = state();
+  if (is_held(qp)) return hold(qp, wr);
   const Request request{wr.wr_id, (wr.send_flags & IBV_SEND_SIGNALED) != 0};
   const bool breaks = ++all.posted == all.breaking_request;
   const auto status = static_cast<ibv_wc_status>(all.breaking_status);
@@ -140,6 +160,22 @@ void send(Qp& qp, const ibv_send_wr& wr) {
 }
 
 }  // namespace
+
+void let_go() {
+  std::deque<Held> held;
+  held.swap(state().held);
+  for (Held& one : held) {
+    const auto found = state().queues.find(one.queue);
+    if (found == state().queues.end()) continue;
+    Qp& qp = *found->second;
+    one.wr.sg_list = one.pieces.data();
+    if (qp.state != IBV_QPS_ERR) {
+      send(qp, one.wr);
+    } else {  // One before it failed.
+      complete(qp.send_cq, wc_of(one.wr.wr_id, IBV_WC_WR_FLUSH_ERR, IBV_WC_RDMA_WRITE, qp));
+    }
+  }
+}
 
 int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
   const Lock lock(state().mutex);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "tests/verbs/fake/state.h"
 
@@ -223,6 +225,10 @@ int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
     return 0;
   }
   if (!is_in_order) return EINVAL;
+  if (next == IBV_QPS_RTR && state().looking_ms > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(state().looking_ms));
+    return ETIMEDOUT;
+  }
   if (next == IBV_QPS_RTR) {
     qp.peer = attributes->dest_qp_num;
     qp.first_awaited = attributes->rq_psn;
@@ -237,6 +243,7 @@ int ibv_destroy_qp(ibv_qp* pair) {
   const Lock lock(state().mutex);
   auto* const qp = static_cast<Qp*>(pair);
   state().queues.erase(qp->qp_num);
+  std::erase_if(state().held, [&](const Held& one) { return one.queue == qp->qp_num; });
   --static_cast<Pd*>(qp->pd)->users;
   --static_cast<Cq*>(qp->send_cq)->users;
   return end_object(qp, 0);

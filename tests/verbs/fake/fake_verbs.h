@@ -39,6 +39,11 @@ void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered);
 // What is sent by this device, or to it, is not acknowledged any more (0), or is again (1). Where
 // `tells` is not 0, its port says so, too, by its state and by an event.
 void fake_verbs_set_link(std::uint32_t device, int is_up, int tells);
+// What is sent from now on is under way (1), or only what is sent behind such a request over the
+// same queue (2), until all may arrive (0), in their order.
+void fake_verbs_hold(int which);
+// From now on the address of a peer is looked for so long, in vain: ETIMEDOUT; 0: it is known.
+void fake_verbs_look_for(std::uint32_t ms);
 // An asynchronous event of the first device, wherever it is open: an ibv_event_type.
 void fake_verbs_raise(int event);
 

@@ -101,6 +101,13 @@ struct Context : ibv_context {
   int users = 0;
 };
 
+// A request that is under way, with what it gathers; the bytes stay where they are.
+struct Held {
+  std::uint32_t queue = 0;
+  ibv_send_wr wr{};
+  std::array<ibv_sge, 4> pieces{};
+};
+
 struct State {
   std::mutex mutex;
   std::array<ibv_device, 16> devices{};
@@ -119,6 +126,9 @@ struct State {
   int breaking_status = 0;
   bool is_broken_delivered = false;
   std::uint32_t dead_links = 0, down_ports = 0;  // By device, a bit each.
+  std::uint32_t looking_ms = 0;
+  int holding = 0;  // As fake_verbs_hold says.
+  std::deque<Held> held;
   FakeVerbsCounts counts{};
   int dma_buf_error = 0;
   bool refuses_relaxed = false;
@@ -164,6 +174,9 @@ int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused);
 int post_recv(ibv_qp* pair, ibv_recv_wr* wr, ibv_recv_wr** refused);
 int poll_cq(ibv_cq* queue, int most, ibv_wc* wc);
 int req_notify_cq(ibv_cq* queue, int solicited_only);
+
+// What was under way arrives.
+void let_go();
 
 // All that is posted ends, as hardware does it.
 void fall_into_error(Qp& qp);
