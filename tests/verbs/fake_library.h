@@ -20,6 +20,7 @@ struct FakeVerbs {
     controls.find(fail_call, "fake_verbs_fail_call");
     controls.find(calls, "fake_verbs_calls");
     controls.find(break_request, "fake_verbs_break_request");
+    controls.find(set_extended, "fake_verbs_set_extended");
     controls.find(set_ports, "fake_verbs_set_ports");
     controls.find(set_link, "fake_verbs_set_link");
     controls.find(raise, "fake_verbs_raise");
@@ -52,6 +53,7 @@ struct FakeVerbs {
   decltype(&fake_verbs_fail_call) fail_call;
   decltype(&fake_verbs_calls) calls;
   decltype(&fake_verbs_break_request) break_request;
+  decltype(&fake_verbs_set_extended) set_extended;
   decltype(&fake_verbs_set_ports) set_ports;
   decltype(&fake_verbs_set_link) set_link;
   decltype(&fake_verbs_raise) raise;

@@ -47,6 +47,7 @@ Api Api::load(const std::string& library) {
   get(api.dereg_mr, "ibv_dereg_mr");
   seek(handle, api.reg_mr_iova2, "ibv_reg_mr_iova2");
   seek(handle, api.reg_dmabuf_mr, "ibv_reg_dmabuf_mr");
+  seek(handle, api.qp_to_qp_ex, "ibv_qp_to_qp_ex");
   get(api.create_comp_channel, "ibv_create_comp_channel");
   get(api.destroy_comp_channel, "ibv_destroy_comp_channel");
   get(api.create_cq, "ibv_create_cq");

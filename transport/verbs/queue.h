@@ -6,6 +6,7 @@
 #include <span>
 
 #include "transport/verbs/port.h"
+#include "transport/verbs/posting.h"
 #include "transport/verbs/words.h"
 
 namespace accl::verbs {
@@ -15,7 +16,6 @@ constexpr std::uint32_t send_depth = 128;
 constexpr std::uint32_t message_window = 256;
 constexpr std::uint32_t receives_at_once = 32;
 constexpr std::uint32_t receive_depth = 2 * message_window + 4 * receives_at_once;
-constexpr std::uint32_t most_gathered = 2;    // Pieces of local memory of one write.
 constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
 constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 
@@ -91,7 +91,7 @@ class Queue {
 
   const Port& port_;
   const Ticket ticket_;  // What all of ours have in common.
-  Owned<ibv_qp> pair_;
+  Pair pair_;
   std::uint32_t first_packet_ = 0;
   std::uint32_t longest_inline_ = 0;
   std::uint32_t posted_ = 0, retired_ = 0, signalled_ = 0;  // They run on.

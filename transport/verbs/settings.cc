@@ -143,6 +143,13 @@ std::optional<GpuWay> read_way(const Variable& variable) {
   return GpuWay::staging;
 }
 
+PostWay read_post_way(const Variable& variable) {
+  if (!variable.is_set() || variable.text() == "auto") return PostWay::where_known;
+  if (variable.text() == "wr") return PostWay::extended;
+  if (variable.text() != "classic") variable.refuse("give auto, wr or classic");
+  return PostWay::classic;
+}
+
 GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get) {
   GpuSettings settings;
   settings.way = read_way(Variable(get, "GPU_DIRECT"));
@@ -206,6 +213,7 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   settings.paths = read_paths(variable("PATHS"));
   variable("PCI_RELAXED_ORDERING")
       .read(settings.relaxed_ordering, 0, 2, "0 never, 1 always, 2 where it is known,");
+  settings.post_way = read_post_way(variable("POST"));
   settings.gpu = read_gpu_settings(get);
   return settings;
 }

@@ -57,6 +57,10 @@ struct GpuSettings {
 
 enum class RelaxedOrdering : std::uint8_t { never, always, where_known };
 
+// How requests are posted: by ibv_wr_* where the device has them, only by them, or by
+// ibv_post_send.
+enum class PostWay : std::uint8_t { where_known, extended, classic };
+
 struct Settings {
   DeviceFilter devices;
   int gid_index = -1;  // -1: chosen by the next three.
@@ -77,6 +81,7 @@ struct Settings {
   // Whether PCIe may write the data of users out of order; `where_known`: where libibverbs knows
   // of it.
   RelaxedOrdering relaxed_ordering = RelaxedOrdering::where_known;
+  PostWay post_way = PostWay::where_known;
   GpuSettings gpu;
 };
 

@@ -123,10 +123,11 @@ void send(Qp& qp, const ibv_send_wr& wr) {
     const ibv_wc_status status = read_back(wr);
     return status == IBV_WC_SUCCESS ? succeed(qp, request) : fail_send(qp, request, status);
   }
-  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
+  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM || wr.opcode == IBV_WR_RDMA_WRITE) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
     const ibv_wc_status carried = carry(qp, wr, message.bytes);
     if (carried != IBV_WC_SUCCESS) return fail_send(qp, request, carried);
+    if (wr.opcode == IBV_WR_RDMA_WRITE) return succeed(qp, request);
   } else if (wr.opcode != IBV_WR_SEND_WITH_IMM || wr.num_sge != 0) {
     violate("a request this fake does not know");
   }
@@ -141,15 +142,8 @@ void send(Qp& qp, const ibv_send_wr& wr) {
 
 }  // namespace
 
-int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
-  const Lock lock(state().mutex);
-  Qp& qp = *static_cast<Qp*>(pair);
+int post_chain(Qp& qp, ibv_send_wr* wr, ibv_send_wr** refused) {
   FakeVerbsCounts& counts = state().counts;
-  ++counts.doorbells;
-  if (fails()) {
-    *refused = wr;
-    return state().failing_errno;
-  }
   for (; wr != nullptr; wr = wr->next) {
     *refused = wr;
     if (qp.state == IBV_QPS_ERR) {
@@ -168,6 +162,15 @@ int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
     send(qp, *wr);
   }
   return 0;
+}
+
+int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
+  const Lock lock(state().mutex);
+  Qp& qp = *static_cast<Qp*>(pair);
+  if (qp.extended && qp.extended->is_open) violate("ibv_post_send amid ibv_wr_start");
+  ++state().counts.doorbells;
+  *refused = wr;
+  return fails() ? state().failing_errno : post_chain(qp, wr, refused);
 }
 
 int post_recv(ibv_qp* pair, ibv_recv_wr* wr, ibv_recv_wr** refused) {

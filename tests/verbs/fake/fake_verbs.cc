@@ -39,23 +39,27 @@ ibv_context* ibv_open_device(ibv_device* device) {
   const Lock lock(state().mutex);
   if (fails()) return nullptr;
   auto* const context = new Context;
-  context->device = device;
   context->index = static_cast<std::uint32_t>(device - state().devices.data());
-  context->async_fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
-  context->ops.post_send = post_send;
-  context->ops.post_recv = post_recv;
-  context->ops.poll_cq = poll_cq;
-  context->ops.req_notify_cq = req_notify_cq;
+  context->extended.sz = sizeof(verbs_context);
+  context->extended.create_qp_ex = state().extended_error >= 0 ? create_qp_ex : nullptr;
+  ibv_context& base = base_of(*context);
+  base.device = device;
+  base.abi_compat = __VERBS_ABI_IS_EXTENDED;
+  base.async_fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+  base.ops.post_send = post_send;
+  base.ops.post_recv = post_recv;
+  base.ops.poll_cq = poll_cq;
+  base.ops.req_notify_cq = req_notify_cq;
   state().contexts.push_back(context);
   ++state().living;
-  return context;
+  return &base;
 }
 
 int ibv_close_device(ibv_context* context) {
   const Lock lock(state().mutex);
-  auto* const own = static_cast<Context*>(context);
+  auto* const own = &context_of(context);
   if (own->users == 0) {
-    ::close(own->async_fd);
+    ::close(context->async_fd);
     std::erase(state().contexts, own);
   }
   return end_object(own, own->users);
@@ -76,7 +80,7 @@ int ibv_query_port(ibv_context* context, std::uint8_t, _compat_ibv_port_attr* co
   if (fails()) return state().failing_errno;
   auto* const attributes = reinterpret_cast<ibv_port_attr*>(compat);
   *attributes = {};
-  const std::uint32_t device = static_cast<Context*>(context)->index;
+  const std::uint32_t device = context_of(context).index;
   attributes->state = (state().down_ports >> device & 1) != 0 ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
   attributes->active_mtu = attributes->max_mtu = IBV_MTU_4096;
   attributes->gid_tbl_len = 2;
@@ -87,7 +91,7 @@ int ibv_query_port(ibv_context* context, std::uint8_t, _compat_ibv_port_attr* co
 
 int ibv_query_gid(ibv_context* context, std::uint8_t, int index, ibv_gid* gid) {
   *gid = {};
-  const auto device = static_cast<std::uint8_t>(static_cast<Context*>(context)->index);
+  const auto device = static_cast<std::uint8_t>(context_of(context).index);
   if (index == 0) {
     gid->raw[0] = 0xFE;
     gid->raw[1] = 0x80;
@@ -106,14 +110,14 @@ ibv_pd* ibv_alloc_pd(ibv_context* context) {
   if (fails()) return nullptr;
   auto* const pd = new Pd;
   pd->context = context;
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return pd;
 }
 
 int ibv_dealloc_pd(ibv_pd* pd) {
   const Lock lock(state().mutex);
-  --static_cast<Context*>(pd->context)->users;
+  --context_of(pd->context).users;
   return end_object(static_cast<Pd*>(pd), static_cast<Pd*>(pd)->users);
 }
 
@@ -123,7 +127,7 @@ ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {
   auto* const channel = new Channel;
   channel->context = context;
   channel->fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return channel;
 }
@@ -132,7 +136,7 @@ int ibv_destroy_comp_channel(ibv_comp_channel* channel) {
   const Lock lock(state().mutex);
   auto* const own = static_cast<Channel*>(channel);
   if (own->users == 0) ::close(own->fd);
-  --static_cast<Context*>(own->context)->users;
+  --context_of(own->context).users;
   return end_object(own, own->users);
 }
 
@@ -145,7 +149,7 @@ ibv_cq* ibv_create_cq(ibv_context* context, int depth, void* owner, ibv_comp_cha
   cq->cq_context = owner;
   cq->channel = channel;
   if (channel != nullptr) ++static_cast<Channel*>(channel)->users;
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return cq;
 }
@@ -163,7 +167,7 @@ int ibv_destroy_cq(ibv_cq* queue) {
       if (owner != cq) channel->events.push(owner);
     }
   }
-  --static_cast<Context*>(cq->context)->users;
+  --context_of(cq->context).users;
   return end_object(cq, cq->users);
 }
 
@@ -190,24 +194,7 @@ void ibv_ack_cq_events(ibv_cq* queue, unsigned count) {
 
 ibv_qp* ibv_create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
   const Lock lock(state().mutex);
-  if (fails()) return nullptr;
-  if (attributes->cap.max_inline_data > inline_bytes) {
-    errno = EINVAL;
-    return nullptr;
-  }
-  auto* const qp = new Qp(attributes->cap.max_send_wr, attributes->cap.max_recv_wr);
-  qp->context = pd->context;
-  qp->pd = pd;
-  qp->send_cq = attributes->send_cq;
-  qp->recv_cq = attributes->recv_cq;
-  qp->qp_num = ++state().next_number;
-  qp->gathers = attributes->cap.max_send_sge;
-  attributes->cap.max_inline_data = inline_bytes;
-  state().queues[qp->qp_num] = qp;
-  ++static_cast<Pd*>(pd)->users;
-  ++static_cast<Cq*>(qp->send_cq)->users;
-  ++state().living;
-  return qp;
+  return make_queue_pair(pd, *attributes);
 }
 
 int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
@@ -236,6 +223,7 @@ int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
 int ibv_destroy_qp(ibv_qp* pair) {
   const Lock lock(state().mutex);
   auto* const qp = static_cast<Qp*>(pair);
+  if (qp->extended && qp->extended->is_open) violate("a queue pair ended amid ibv_wr_start");
   state().queues.erase(qp->qp_num);
   --static_cast<Pd*>(qp->pd)->users;
   --static_cast<Cq*>(qp->send_cq)->users;
@@ -246,7 +234,7 @@ int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   std::uint64_t one = 0;
   if (::read(context->async_fd, &one, sizeof one) != sizeof one) return -1;
   const Lock lock(state().mutex);
-  auto* const own = static_cast<Context*>(context);
+  auto* const own = &context_of(context);
   *event = {};
   event->event_type = own->events.front();
   event->element.port_num = 1;

@@ -33,6 +33,11 @@ void fake_verbs_fail_call(std::uint32_t k, int error);
 // Calls that could have failed since then.
 std::uint32_t fake_verbs_calls();
 
+// Of devices opened from now on: 0: they take requests by ibv_wr_*; -1: they do not know
+// ibv_create_qp_ex; else the errno it gives. What reset() makes it: -1 where ACCL_FAKE_VERBS_POST
+// is "classic", else 0.
+void fake_verbs_set_extended(int error);
+
 // The k-th request posted from now on ends with this ibv_wc_status, its queue in error; 0: none.
 // Where `is_delivered` is not 0 the peer gets it all the same, as when an acknowledgement is lost.
 void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered);
@@ -43,7 +48,8 @@ void fake_verbs_set_link(std::uint32_t device, int is_up, int tells);
 void fake_verbs_raise(int event);
 
 struct FakeVerbsCounts {
-  std::uint64_t doorbells;    // Calls of post_send.
+  std::uint64_t doorbells;    // Calls of post_send and of wr_complete,
+  std::uint64_t extended;     // and of wr_complete alone.
   std::uint64_t requests;     // That they brought.
   std::uint64_t inlined;      // Of those: whose bytes went along,
   std::uint64_t gathered;     // and whose bytes were of more places than one.
