@@ -83,10 +83,13 @@ std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   return bytes;
 }
 
-// Null: the lane's device does not know all of it.
+// Null: the lane's device does not know all of it, or may not read it.
 const ibv_mr* Channel::device_memory(const Lane& lane, std::span<const std::byte> bytes) {
   const Registration* const known = registry_ != nullptr ? registry_->find(bytes) : nullptr;
-  return known != nullptr ? known->on(lane.rail) : nullptr;
+  if (known == nullptr) return nullptr;
+  const bool may_read =
+      known->gpu() == nullptr || rails_[lane.rail].port().settings().gpu.reads_in_place;
+  return may_read ? known->on(lane.rail) : nullptr;
 }
 
 bool Channel::is_lendable(const Lane& lane, const Parcel& parcel) {
