@@ -16,7 +16,7 @@ class Stream {
       : from_(*from.endpoint), to_(*to.endpoint), lane_(lane) {}
 
   void put_some() {
-    for (; sent_ < message_count; ++sent_) {
+    for (; sent_ < count_; ++sent_) {
       const std::uint32_t bytes = bytes_of(sent_);
       const Place place = out_.next(bytes);
       const std::uint32_t released = from_.counters(lane_).released->load();
@@ -37,7 +37,7 @@ class Stream {
     const std::uint32_t arrived = to_.counters(lane_).arrived->load();
     ASSERT_GE(static_cast<std::int32_t>(arrived - seen_), 0) << "a message came twice";
     seen_ = arrived;
-    for (; taken_ < message_count; ++taken_) {
+    for (; taken_ < count_; ++taken_) {
       const std::uint32_t bytes = bytes_of(taken_);
       const Place place = in_.next(bytes);
       if (static_cast<std::int32_t>(arrived - place.until) < 0) break;
@@ -52,18 +52,18 @@ class Stream {
       }
       in_.take(bytes);
     }
-    if (taken_ < told_ + 3 && taken_ < message_count) return;  // Not each by itself.
+    if (taken_ < told_ + 3 && taken_ < count_) return;  // Not each by itself.
     told_ = taken_;
     to_.release(lane_, in_.position());
   }
 
   bool is_over() const {
-    return taken_ == message_count && reached(from_.counters(lane_).released, out_.position());
+    return taken_ == count_ && reached(from_.counters(lane_).released, out_.position());
   }
   std::uint32_t taken() const { return taken_; }
+  void go_on() { count_ += 60; }
 
  private:
-  static constexpr std::uint32_t message_count = 60;
   static std::uint32_t bytes_of(std::uint32_t k) { return k % 4 == 3 ? 9000 : k * 37 % 300; }
   static std::byte pattern_of(std::uint32_t k) { return static_cast<std::byte>(k + 1); }
 
@@ -71,15 +71,17 @@ class Stream {
   Endpoint& to_;
   const std::uint32_t lane_;
   Ring out_{geometry.ring_bytes}, in_{geometry.ring_bytes};
-  std::uint32_t sent_ = 0, taken_ = 0, told_ = 0, seen_ = 0;
+  std::uint32_t count_ = 60, sent_ = 0, taken_ = 0, told_ = 0, seen_ = 0;
 };
 
 class VerbsExchange : public VerbsFake {
  protected:
   // Both ways on both lanes, until all is over or a connection ends, whose words these are.
-  // `meanwhile` is called in each round with how many messages arrived so far.
-  template <class Meanwhile>
-  static std::string exchange(const Joined& here, const Joined& there, Meanwhile meanwhile) {
+  // `meanwhile` is called in each round with how many messages arrived so far; there are more of
+  // them as long as `wants_more` says so.
+  template <class Meanwhile, class More>
+  static std::string exchange(const Joined& here, const Joined& there, Meanwhile meanwhile,
+                              More wants_more) {
     std::vector<Stream> streams;
     for (std::uint32_t lane = 0; lane < geometry.lanes; ++lane) {
       streams.emplace_back(here, there, lane);
@@ -98,11 +100,18 @@ class VerbsExchange : public VerbsFake {
         taken += stream.taken();
       }
       step(here, there);
-      if (is_over) return {};
+      if (is_over && !wants_more()) return {};
+      for (Stream& stream : streams) {
+        if (is_over) stream.go_on();
+      }
       if (deadline.passed()) return "it hangs";
       meanwhile(taken);
     }
     return words();
+  }
+  template <class Meanwhile>
+  static std::string exchange(const Joined& here, const Joined& there, Meanwhile meanwhile) {
+    return exchange(here, there, meanwhile, [] { return false; });
   }
   static std::string exchange(const Joined& here, const Joined& there) {
     return exchange(here, there, [](std::uint32_t) {});

@@ -56,6 +56,7 @@ Api Api::load(const std::string& library) {
   get(api.ack_cq_events, "ibv_ack_cq_events");
   get(api.create_qp, "ibv_create_qp");
   get(api.modify_qp, "ibv_modify_qp");
+  get(api.query_qp, "ibv_query_qp");
   get(api.destroy_qp, "ibv_destroy_qp");
   get(api.get_async_event, "ibv_get_async_event");
   get(api.ack_async_event, "ibv_ack_async_event");

@@ -228,7 +228,8 @@ bool Channel::poll() {
     if (footing && footing->lanes > 0) moved = poll(footing->completions) || moved;
   }
   if (restart_ && !broken_) step_restart(moved);
-  if (is_behind_) post_again();
+  if (move_ || wants_move_) moved = step_move() || moved;
+  if (is_behind_ && !move_) post_again();
   polls_in_vain_ = moved ? 0 : polls_in_vain_ + 1;
   if (dirty_ != 0) tell_releases(polls_in_vain_ >= polls_before_telling);
   if (ending_since_ && !broken_) conclude();
@@ -272,7 +273,8 @@ bool Channel::arm() {
     completions.is_armed = ::ibv_req_notify_cq(completions.queue.get(), 0) == 0;
     if (!completions.is_armed) lose_path("its completion queue cannot wake us");
   }
-  return !is_ending() && !(restart_ && restart_->is_busy());  // Time alone moves these on.
+  const bool is_busy = move_ || (restart_ && restart_->is_busy());
+  return !is_ending() && !is_busy;  // Time alone moves these on.
 }
 
 void Channel::take(const ibv_wc& done) {

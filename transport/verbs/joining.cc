@@ -177,12 +177,12 @@ std::uint32_t Channel::flow_label(std::uint32_t number, const Gid& peer) const {
   const Settings& settings = port.settings();
   const std::uint32_t lane = number % settings.paths_per_connection;
   const std::vector<std::uint32_t>& labels = settings.flow_labels;
-  if (!labels.empty()) return labels[(lane + epoch_) % labels.size()];
-  if (settings.paths != nullptr) {
-    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)) + epoch_,
+  if (!labels.empty()) return labels[(lane + label_shift_) % labels.size()];
+  if (const PathTable* const paths = rails_.paths(); paths != nullptr) {
+    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)) + label_shift_,
                                    .has_one_path = network_path_.has_value()};
     const std::uint32_t of_rail = lane / rails_.turns();
-    const auto label = settings.paths->label(port.gid().gid, peer, choice, of_rail);
+    const auto label = paths->label(port.gid().gid, peer, choice, of_rail);
     if (label) return *label;
     log(LogLevel::info, "verbs: {} to {} is not in ACCL_IB_PATHS: lane {} is not pinned",
         text_of(port.gid().gid), text_of(peer), number);

@@ -112,6 +112,21 @@ void Queue::modify(ibv_qp_attr& attributes, int mask, const char* to, const Lane
        hint_for(error));
 }
 
+ibv_ah_attr Queue::path_to(const LaneAddress& theirs, std::uint32_t flow_label) const {
+  const Settings& settings = port_.settings();
+  ibv_ah_attr path{};
+  path.dlid = theirs.lid;
+  path.sl = settings.service_level;
+  path.port_num = port_.number();
+  path.is_global = port_.is_ethernet() || settings.gid_index >= 0 || theirs.lid == 0;
+  std::memcpy(path.grh.dgid.raw, theirs.gid.data(), theirs.gid.size());
+  path.grh.sgid_index = static_cast<std::uint8_t>(port_.gid().index);
+  path.grh.flow_label = flow_label;
+  path.grh.hop_limit = hop_limit;
+  path.grh.traffic_class = settings.traffic_class;
+  return path;
+}
+
 void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
   if ((theirs.is_ethernet != 0) != port_.is_ethernet()) {
     fail(ErrorKind::remote, "verbs: {} is {}, and its peer's port is {}; choose with ACCL_IB_HCA",
@@ -126,15 +141,7 @@ void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
   receive.rq_psn = theirs.first_packet;
   receive.max_dest_rd_atomic = 1;
   receive.min_rnr_timer = shortest_not_ready_wait;
-  receive.ah_attr.dlid = theirs.lid;
-  receive.ah_attr.sl = settings.service_level;
-  receive.ah_attr.port_num = port_.number();
-  receive.ah_attr.is_global = port_.is_ethernet() || settings.gid_index >= 0 || theirs.lid == 0;
-  std::memcpy(receive.ah_attr.grh.dgid.raw, theirs.gid.data(), theirs.gid.size());
-  receive.ah_attr.grh.sgid_index = static_cast<std::uint8_t>(port_.gid().index);
-  receive.ah_attr.grh.flow_label = flow_label;
-  receive.ah_attr.grh.hop_limit = hop_limit;
-  receive.ah_attr.grh.traffic_class = settings.traffic_class;
+  receive.ah_attr = path_to(theirs, flow_label);
   modify(receive,
          IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
              IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
@@ -150,6 +157,37 @@ void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
          IBV_QP_STATE | IBV_QP_SQ_PSN | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
              IBV_QP_MAX_QP_RD_ATOMIC,
          "get ready to send", &theirs);
+  theirs_ = theirs;
+  flow_label_ = flow_label;
+}
+
+int Queue::pause() {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_SQD;
+  return port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE);
+}
+
+int Queue::drained() const {
+  ibv_qp_attr attributes{};
+  ibv_qp_init_attr unused{};
+  const int error = port_.api().query_qp(pair_.queues.get(), &attributes, IBV_QP_STATE, &unused);
+  if (error != 0) return error;
+  if (attributes.qp_state != IBV_QPS_SQD) return EIO;  // It broke.
+  return attributes.sq_draining != 0 ? EAGAIN : 0;
+}
+
+// A path can be changed only while the state stays.
+int Queue::resume(std::uint32_t flow_label) {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_SQD;
+  attributes.ah_attr = path_to(theirs_, flow_label);
+  int error = port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE | IBV_QP_AV);
+  if (error != 0) return error;
+  attributes = {};
+  attributes.qp_state = IBV_QPS_RTS;
+  error = port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE);
+  if (error == 0) flow_label_ = flow_label;
+  return error;
 }
 
 int Queue::post(const Word* word, const Write* write) {

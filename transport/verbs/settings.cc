@@ -162,7 +162,7 @@ GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get
   return settings;
 }
 
-// A lane has one queue pair, and a message goes over one lane: what is split there is split here.
+// Each lane has a queue pair of its own, whatever the count, and slices are dealt over all of them.
 void read_paths_per_connection(const Variable& count, const Variable& split, Settings& settings) {
   constexpr int most_of_nccl = 128;
   count.read(settings.paths_per_connection, 1, most_of_nccl, "a count,");
@@ -227,6 +227,7 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
                             settings);
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
   settings.paths = read_paths(variable("PATHS"));
+  settings.paths_file = variable("PATHS").text();
   variable("PCI_RELAXED_ORDERING")
       .read(settings.relaxed_ordering, 0, 2, "0 never, 1 always, 2 where it is known,");
   settings.post_way = read_post_way(variable("POST"));

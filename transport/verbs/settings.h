@@ -84,6 +84,7 @@ struct Settings {
   std::vector<std::uint32_t> flow_labels;
   // Where those are empty: what lanes are pinned by. Null: nothing is known of paths.
   std::shared_ptr<const PathTable> paths;
+  std::string paths_file;  // What they were read from.
   // Whether PCIe may write the data of users out of order; `where_known`: where libibverbs knows
   // of it.
   RelaxedOrdering relaxed_ordering = RelaxedOrdering::where_known;

@@ -71,6 +71,8 @@ void fake_verbs_reset() {
   all.dma_buf_error = 0;
   const char* const kind = std::getenv("ACCL_FAKE_VERBS_POST");
   all.extended_error = kind != nullptr && std::string_view(kind) == "classic" ? -1 : 0;
+  all.looks_until_drained = 0;
+  all.sent_by_label = {};
   all.refuses_relaxed = false;
   all.peer_memory = nullptr;
   all.recorder = nullptr;
@@ -131,6 +133,22 @@ FakeVerbsCounts fake_verbs_counts() {
 void fake_verbs_set_extended(int error) {
   const Lock lock(state().mutex);
   state().extended_error = error;
+}
+
+void fake_verbs_set_drain(int looks) {
+  const Lock lock(state().mutex);
+  state().looks_until_drained = looks;
+}
+
+std::uint32_t fake_verbs_draining() {
+  const Lock lock(state().mutex);
+  return static_cast<std::uint32_t>(std::ranges::count_if(
+      state().queues, [](const auto& entry) { return entry.second->state == IBV_QPS_SQD; }));
+}
+
+std::uint64_t fake_verbs_sent_by_label(std::uint32_t label) {
+  const Lock lock(state().mutex);
+  return state().sent_by_label.at(label);
 }
 
 std::uint32_t fake_verbs_labels(std::uint32_t* labels, std::uint32_t most) {

@@ -65,7 +65,8 @@ Qp* peer_of(const Qp& qp) {
   if (found == state().queues.end()) return nullptr;
   Qp* const peer = found->second;
   const bool is_ours = peer->peer == qp.qp_num && peer->first_awaited == qp.first_sent;
-  const bool can_receive = peer->state == IBV_QPS_RTR || peer->state == IBV_QPS_RTS;
+  const bool can_receive =
+      peer->state == IBV_QPS_RTR || peer->state == IBV_QPS_RTS || peer->state == IBV_QPS_SQD;
   return is_ours && can_receive ? peer : nullptr;
 }
 
@@ -112,6 +113,7 @@ ibv_wc_status read_back(const ibv_send_wr& wr) {
 void send(Qp& qp, const ibv_send_wr& wr) {
   State& all = state();
   const Request request{wr.wr_id, (wr.send_flags & IBV_SEND_SIGNALED) != 0};
+  ++all.sent_by_label[qp.path.grh.flow_label % all.sent_by_label.size()];
   const bool breaks = ++all.posted == all.breaking_request;
   const auto status = static_cast<ibv_wc_status>(all.breaking_status);
   if (breaks && !all.is_broken_delivered) return fail_send(qp, request, status);
@@ -150,6 +152,7 @@ int post_chain(Qp& qp, ibv_send_wr* wr, ibv_send_wr** refused) {
       complete(qp.send_cq, wc_of(wr->wr_id, IBV_WC_WR_FLUSH_ERR, IBV_WC_RDMA_WRITE, qp));
       continue;
     }
+    if (qp.state == IBV_QPS_SQD) violate("a request while the send queue drains");
     if (qp.state != IBV_QPS_RTS) return EINVAL;
     if (qp.sends.is_full()) {
       violate("a send queue overflowed");

@@ -5,10 +5,37 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "tests/verbs/fake/state.h"
 
 using namespace accl::fake;
+
+namespace {
+
+// To the state in which nothing is sent, out of it, and what may be changed there: as the kernel's
+// table of transitions has it, which takes a path only where the state stays.
+int modify_draining(Qp& qp, const ibv_qp_attr& attributes, int mask) {
+  const ibv_qp_state next = attributes.qp_state;
+  if (state().looks_until_drained < 0) return EINVAL;
+  if (qp.state == IBV_QPS_RTS && next == IBV_QPS_SQD && mask == IBV_QP_STATE) {
+    qp.looks_until_drained = static_cast<std::uint32_t>(state().looks_until_drained);
+  } else if (qp.looks_until_drained > 0) {
+    return EINVAL;
+  } else if (qp.state == IBV_QPS_SQD && next == IBV_QPS_SQD && mask == (IBV_QP_STATE | IBV_QP_AV)) {
+    ibv_ah_attr expected = qp.path;
+    expected.grh.flow_label = attributes.ah_attr.grh.flow_label;
+    const bool is_same = std::memcmp(&expected, &attributes.ah_attr, sizeof expected) == 0;
+    if (!is_same) violate("a path that differs by more than its label");
+    qp.path = attributes.ah_attr;
+  } else if (qp.state != IBV_QPS_SQD || next != IBV_QPS_RTS || mask != IBV_QP_STATE) {
+    return EINVAL;
+  }
+  qp.state = next;
+  return 0;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -197,26 +224,41 @@ ibv_qp* ibv_create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
   return make_queue_pair(pd, *attributes);
 }
 
-int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
+int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int mask) {
   const Lock lock(state().mutex);
   if (fails()) return state().failing_errno;
   Qp& qp = *static_cast<Qp*>(pair);
   const ibv_qp_state next = attributes->qp_state;
-  const bool is_in_order = (qp.state == IBV_QPS_RESET && next == IBV_QPS_INIT) ||
-                           (qp.state == IBV_QPS_INIT && next == IBV_QPS_RTR) ||
-                           (qp.state == IBV_QPS_RTR && next == IBV_QPS_RTS);
   if (next == IBV_QPS_ERR) {
     fall_into_error(qp);
     return 0;
   }
+  if (next == IBV_QPS_SQD || qp.state == IBV_QPS_SQD) return modify_draining(qp, *attributes, mask);
+  const bool is_in_order = (qp.state == IBV_QPS_RESET && next == IBV_QPS_INIT) ||
+                           (qp.state == IBV_QPS_INIT && next == IBV_QPS_RTR) ||
+                           (qp.state == IBV_QPS_RTR && next == IBV_QPS_RTS);
   if (!is_in_order) return EINVAL;
   if (next == IBV_QPS_RTR) {
     qp.peer = attributes->dest_qp_num;
     qp.first_awaited = attributes->rq_psn;
+    qp.path = attributes->ah_attr;
     state().labels.push_back(attributes->ah_attr.grh.flow_label);
   }
   if (next == IBV_QPS_RTS) qp.first_sent = attributes->sq_psn;
   qp.state = next;
+  return 0;
+}
+
+int ibv_query_qp(ibv_qp* pair, ibv_qp_attr* attributes, int, ibv_qp_init_attr*) {
+  const Lock lock(state().mutex);
+  if (fails()) return state().failing_errno;
+  Qp& qp = *static_cast<Qp*>(pair);
+  *attributes = {};
+  attributes->qp_state = qp.state;
+  if (qp.state != IBV_QPS_SQD || qp.looks_until_drained == 0) return 0;
+  if (--qp.looks_until_drained == 0)
+    raise_event(context_of(qp.context).index, IBV_EVENT_SQ_DRAINED);
+  attributes->sq_draining = 1;
   return 0;
 }
 

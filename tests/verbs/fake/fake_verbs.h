@@ -38,6 +38,14 @@ std::uint32_t fake_verbs_calls();
 // is "classic", else 0.
 void fake_verbs_set_extended(int error);
 
+// A send queue that is told to drain (SQD) has done so after so many looks (0); -1: the devices do
+// not know that state.
+void fake_verbs_set_drain(int looks);
+// Queue pairs that are in that state now.
+std::uint32_t fake_verbs_draining();
+// Requests that left with this label.
+std::uint64_t fake_verbs_sent_by_label(std::uint32_t label);
+
 // The k-th request posted from now on ends with this ibv_wc_status, its queue in error; 0: none.
 // Where `is_delivered` is not 0 the peer gets it all the same, as when an acknowledgement is lost.
 void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered);

@@ -112,6 +112,8 @@ struct Qp : ibv_qp {
   Line<Late> waiting;
   std::uint32_t peer = 0;
   std::uint32_t first_sent = 0, first_awaited = 0;
+  ibv_ah_attr path{};
+  std::uint32_t looks_until_drained = 0;
   std::size_t gathers = 0;
 };
 
@@ -146,6 +148,8 @@ struct State {
   FakeVerbsCounts counts{};
   int dma_buf_error = 0;
   int extended_error = 0;
+  int looks_until_drained = 0;
+  std::array<std::uint64_t, 1 << 14> sent_by_label{};
   bool refuses_relaxed = false;
   FakePeerMemory* peer_memory = nullptr;
   FakeRecorder* recorder = nullptr;
