@@ -16,12 +16,14 @@ class AloneChannel {
  public:
   static constexpr Geometry geometry{.lanes = 4, .ring_bytes = 1 << 20};
 
-  explicit AloneChannel(const std::string& library) : api_(verbs::Api::load(library)) {
+  explicit AloneChannel(const std::string& library, const verbs::Settings& settings = {})
+      : api_(verbs::Api::load(library)) {
     auto [here, there] = connected_pair();
     for (auto& rails : rails_) {
-      rails = std::make_unique<verbs::Rails>(api_, verbs::Settings{}, verbs::RailChoice{},
-                                             [](verbs::Rail&) {});
+      rails =
+          std::make_unique<verbs::Rails>(api_, settings, verbs::RailChoice{}, [](verbs::Rail&) {});
     }
+    NullDevice::listen(*(*rails_[0])[0].port().context());
     registry_.add_rail((*rails_[0])[0].port());
     channels_[0] = std::make_unique<verbs::Channel>(*rails_[0], geometry, Rank{1}, std::move(here),
                                                     &registry_);
@@ -31,7 +33,7 @@ class AloneChannel {
       for (auto& channel : channels_) channel->step_join();
       if (channels_[0]->refusal()) throw Error(*channels_[0]->refusal());
     }
-    NullDevice::take_over(*(*rails_[0])[0].port().context());
+    NullDevice::take_over(*(*rails_[0])[0].port().context(), api_);
   }
 
   verbs::Channel& channel() { return *channels_[0]; }

@@ -20,6 +20,10 @@ struct FakeVerbs {
     controls.find(fail_call, "fake_verbs_fail_call");
     controls.find(calls, "fake_verbs_calls");
     controls.find(break_request, "fake_verbs_break_request");
+    controls.find(set_extended, "fake_verbs_set_extended");
+    controls.find(set_drain, "fake_verbs_set_drain");
+    controls.find(draining, "fake_verbs_draining");
+    controls.find(sent_by_label, "fake_verbs_sent_by_label");
     controls.find(set_ports, "fake_verbs_set_ports");
     controls.find(set_link, "fake_verbs_set_link");
     controls.find(hold, "fake_verbs_hold");
@@ -54,6 +58,10 @@ struct FakeVerbs {
   decltype(&fake_verbs_fail_call) fail_call;
   decltype(&fake_verbs_calls) calls;
   decltype(&fake_verbs_break_request) break_request;
+  decltype(&fake_verbs_set_extended) set_extended;
+  decltype(&fake_verbs_set_drain) set_drain;
+  decltype(&fake_verbs_draining) draining;
+  decltype(&fake_verbs_sent_by_label) sent_by_label;
   decltype(&fake_verbs_set_ports) set_ports;
   decltype(&fake_verbs_set_link) set_link;
   decltype(&fake_verbs_hold) hold;

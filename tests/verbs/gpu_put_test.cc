@@ -59,12 +59,17 @@ TEST_F(VerbsGpuPut, BytesOfAGpuArriveHoweverTheyAreRegistered) {
 TEST_F(VerbsGpuPut, ALargePayloadLeavesAGpuThatIsNearWithoutACopy) {
   constexpr Geometry roomy{.lanes = 1, .ring_bytes = 1 << 20};
   constexpr std::uint32_t bytes = 100'000;
-  for (const bool is_direct : {true, false}) {
-    const Environment environment{{"ACCL_GPU_DIRECT", is_direct ? "dmabuf" : "staging"}};
+  const Environment direct{{"ACCL_GPU_DIRECT", "dmabuf"}};
+  const Environment staging{{"ACCL_GPU_DIRECT", "staging"}};
+  Environment unread = direct;
+  unread["NCCL_NET_GDR_READ"] = "0";
+  for (const Environment& environment : {direct, unread, staging}) {
+    const bool is_direct = environment == direct;
     auto [here, there] = join_pair(make(environment, roomy), make({}, roomy));
     const GpuMemory memory(cuda_, 1 << 20);
     const std::unique_ptr<Region> region =
         here.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda, .device = 0});
+    EXPECT_EQ(region->key().words[2] != 0, environment != staging) << "for peers";
     std::memset(memory.real() + 4000, 5, bytes);
     calls.clear();
     const std::span<const std::byte> piece = memory.span().subspan(4000, bytes);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "transport/verbs/queue.h"
 
@@ -14,9 +15,17 @@ namespace accl::test {
 
 class NullDevice {
  public:
-  // From now on; `context` must be the one that the channel's queues belong to.
-  static void take_over(ibv_context& context) {
+  // Before the channel is made: hears of its queues, which belong to `context`.
+  static void listen(ibv_context& context) {
     state() = {};
+    verbs_context* const extended = verbs_get_ctx(&context);
+    state().create = extended->create_qp_ex;
+    if (state().create != nullptr) extended->create_qp_ex = create;
+  }
+
+  // From now on.
+  static void take_over(ibv_context& context, const verbs::Api& api) {
+    for (ibv_qp* const pair : state().pairs) take_over(*api.qp_to_qp_ex(pair));
     context.ops.post_send = post_send;
     context.ops.post_recv = [](ibv_qp*, ibv_recv_wr*, ibv_recv_wr**) { return 0; };
     context.ops.poll_cq = poll_cq;
@@ -37,6 +46,8 @@ class NullDevice {
   struct State {
     std::array<Lane, 8> lanes{};
     std::uint64_t posted = 0;
+    decltype(verbs_context::create_qp_ex) create = nullptr;
+    std::vector<ibv_qp*> pairs{};  // That take ibv_wr_*.
   };
 
   static State& state() {
@@ -44,17 +55,43 @@ class NullDevice {
     return one;
   }
 
+  static ibv_qp* create(ibv_context* context, ibv_qp_init_attr_ex* attributes) {
+    ibv_qp* const pair = state().create(context, attributes);
+    if (pair != nullptr) state().pairs.push_back(pair);
+    return pair;
+  }
+
+  static void take_over(ibv_qp_ex& queue) {
+    queue.wr_start = [](ibv_qp_ex*) {};
+    queue.wr_complete = [](ibv_qp_ex*) { return 0; };
+    queue.wr_send_imm = [](ibv_qp_ex* to, __be32) { take(to->wr_id, to->wr_flags); };
+    queue.wr_rdma_write_imm = [](ibv_qp_ex* to, std::uint32_t, std::uint64_t, __be32 value) {
+      take_message(take(to->wr_id, to->wr_flags), value);
+    };
+    queue.wr_set_sge = [](ibv_qp_ex*, std::uint32_t, std::uint64_t, std::uint32_t) {};
+    queue.wr_set_sge_list = [](ibv_qp_ex*, std::size_t, const ibv_sge*) {};
+    queue.wr_set_inline_data = [](ibv_qp_ex*, void*, std::size_t) {};
+  }
+
+  static Lane& take(std::uint64_t ticket, unsigned flags) {
+    ++state().posted;
+    Lane& lane = state().lanes[verbs::Ticket::unpack(ticket).lane];
+    if ((flags & IBV_SEND_SIGNALED) != 0) {
+      lane.signalled = ticket;
+      lane.has_signalled = true;
+    }
+    return lane;
+  }
+
+  static void take_message(Lane& lane, __be32 value) {
+    lane.position = ntohl(value);
+    ++lane.unreleased;
+  }
+
   static int post_send(ibv_qp*, ibv_send_wr* wr, ibv_send_wr**) {
     for (; wr != nullptr; wr = wr->next) {
-      ++state().posted;
-      Lane& lane = state().lanes[verbs::Ticket::unpack(wr->wr_id).lane];
-      if ((wr->send_flags & IBV_SEND_SIGNALED) != 0) {
-        lane.signalled = wr->wr_id;
-        lane.has_signalled = true;
-      }
-      if (wr->opcode != IBV_WR_RDMA_WRITE_WITH_IMM) continue;
-      lane.position = ntohl(wr->imm_data);
-      ++lane.unreleased;
+      Lane& lane = take(wr->wr_id, wr->send_flags);
+      if (wr->opcode == IBV_WR_RDMA_WRITE_WITH_IMM) take_message(lane, wr->imm_data);
     }
     return 0;
   }

@@ -4,8 +4,10 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <set>
+#include <thread>
 
 #include "accl/base/error.h"
 #include "accl/base/text_file.h"
@@ -115,6 +117,29 @@ TEST(VerbsPaths, TheEnvironmentNamesTheFile) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(VerbsPaths, AFileIsReadAgainWhenItWasWrittenAgain) {
+  const std::string name = testing::TempDir() + "/verbs-paths-again.json";
+  write_text(name, good);
+  PathFile file(name);
+  const auto news_after = [&](int milliseconds) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    return file.news();
+  };
+  write_text(name, with(good, "[1, 5]", "[4, 5]"));
+  EXPECT_EQ(file.news(), nullptr) << "it looks once a second";
+  const auto table = news_after(1010);
+  ASSERT_NE(table, nullptr);
+  EXPECT_EQ(table->label(address("10.0.0.2"), address("10.0.1.2"), {}, 0), 4U);
+  EXPECT_EQ(news_after(1010), nullptr) << "nothing new";
+  write_text(name, "half");
+  EXPECT_EQ(news_after(1010), nullptr);
+  std::remove(name.c_str());
+  EXPECT_EQ(news_after(1010), nullptr);
+  write_text(name, good);
+  EXPECT_NE(news_after(1010), nullptr);
+  EXPECT_EQ(PathFile("").news(), nullptr);
 }
 
 }  // namespace

@@ -12,10 +12,12 @@
 namespace accl {
 namespace {
 
-void run(benchmark::State& state, bool is_known) {
+void run(benchmark::State& state, bool is_known, verbs::PostWay way) {
   const char* const library = std::getenv("ACCL_FAKE_VERBS");
   if (library == nullptr) return state.SkipWithError("set ACCL_FAKE_VERBS");
-  test::AloneChannel alone(library);
+  verbs::Settings settings;
+  settings.post_way = way;
+  test::AloneChannel alone(library, settings);
   std::vector<std::byte> payload(static_cast<std::size_t>(state.range(0)));
   std::optional<verbs::Registry::Claim> claim;
   if (is_known) claim.emplace(alone.know(payload));
@@ -28,13 +30,18 @@ void run(benchmark::State& state, bool is_known) {
   state.SetBytesProcessed(state.iterations() * state.range(0));
 }
 
-void put(benchmark::State& state) { run(state, false); }
+// By ibv_wr_*, and by ibv_post_send.
+void put(benchmark::State& state) { run(state, false, verbs::PostWay::extended); }
+void put_classic(benchmark::State& state) { run(state, false, verbs::PostWay::classic); }
 
 // From memory that the device reads where it lies.
-void lend(benchmark::State& state) { run(state, true); }
+void lend(benchmark::State& state) { run(state, true, verbs::PostWay::extended); }
+void lend_classic(benchmark::State& state) { run(state, true, verbs::PostWay::classic); }
 
 BENCHMARK(lend)->Arg(32 << 10)->Arg(256 << 10);
+BENCHMARK(lend_classic)->Arg(32 << 10)->Arg(256 << 10);
 BENCHMARK(put)->Arg(8)->Arg(112)->Arg(1024)->Arg(32 << 10)->Arg(256 << 10);
+BENCHMARK(put_classic)->Arg(8)->Arg(112)->Arg(1024)->Arg(32 << 10)->Arg(256 << 10);
 
 }  // namespace
 }  // namespace accl

@@ -71,6 +71,7 @@ TEST(VerbsSettings, WhatCannotBeIsNamedWithWhatCan) {
                          {"NCCL_IB_ADDR_FAMILY", "IPv4", "AF_INET6"},
                          {"NCCL_IB_ADDR_RANGE", "10.0.0.0", "/32"},
                          {"NCCL_IB_ADDR_RANGE", "ten/8", "10.1.0.0/16"},
+                         {"ACCL_IB_POST", "new", "auto, wr or classic"},
                          {"ACCL_IB_FLOW_LABELS", "1,2,1048576", "1048575"}}) {
     try {
       static_cast<void>(settings_of({{row.variable, row.value}}));

@@ -47,6 +47,7 @@ Api Api::load(const std::string& library) {
   get(api.dereg_mr, "ibv_dereg_mr");
   seek(handle, api.reg_mr_iova2, "ibv_reg_mr_iova2");
   seek(handle, api.reg_dmabuf_mr, "ibv_reg_dmabuf_mr");
+  seek(handle, api.qp_to_qp_ex, "ibv_qp_to_qp_ex");
   get(api.create_comp_channel, "ibv_create_comp_channel");
   get(api.destroy_comp_channel, "ibv_destroy_comp_channel");
   get(api.create_cq, "ibv_create_cq");
@@ -55,6 +56,7 @@ Api Api::load(const std::string& library) {
   get(api.ack_cq_events, "ibv_ack_cq_events");
   get(api.create_qp, "ibv_create_qp");
   get(api.modify_qp, "ibv_modify_qp");
+  get(api.query_qp, "ibv_query_qp");
   get(api.destroy_qp, "ibv_destroy_qp");
   get(api.get_async_event, "ibv_get_async_event");
   get(api.ack_async_event, "ibv_ack_async_event");

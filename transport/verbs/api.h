@@ -32,6 +32,7 @@ struct Api {
   // Null where the library is older: rdma-core 28 and 34.
   decltype(&ibv_reg_mr_iova2) reg_mr_iova2 = nullptr;
   decltype(&ibv_reg_dmabuf_mr) reg_dmabuf_mr = nullptr;
+  decltype(&ibv_qp_to_qp_ex) qp_to_qp_ex = nullptr;  // Null before rdma-core 22.
   decltype(&ibv_create_comp_channel) create_comp_channel = nullptr;
   decltype(&ibv_destroy_comp_channel) destroy_comp_channel = nullptr;
   decltype(&ibv_create_cq) create_cq = nullptr;
@@ -40,6 +41,7 @@ struct Api {
   decltype(&ibv_ack_cq_events) ack_cq_events = nullptr;
   decltype(&ibv_create_qp) create_qp = nullptr;
   decltype(&ibv_modify_qp) modify_qp = nullptr;
+  decltype(&ibv_query_qp) query_qp = nullptr;
   decltype(&ibv_destroy_qp) destroy_qp = nullptr;
   decltype(&ibv_get_async_event) get_async_event = nullptr;
   decltype(&ibv_ack_async_event) ack_async_event = nullptr;

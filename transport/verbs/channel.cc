@@ -81,10 +81,13 @@ std::uint32_t Channel::pack(std::uint32_t lane, const Parcel& parcel) {
   return bytes;
 }
 
-// Null: the lane's device does not know all of it.
+// Null: the lane's device does not know all of it, or may not read it.
 const ibv_mr* Channel::device_memory(const Lane& lane, std::span<const std::byte> bytes) {
   const Registration* const known = registry_ != nullptr ? registry_->find(bytes) : nullptr;
-  return known != nullptr ? known->on(lane.rail) : nullptr;
+  if (known == nullptr) return nullptr;
+  const bool may_read =
+      known->gpu() == nullptr || rails_[lane.rail].port().settings().gpu.reads_in_place;
+  return may_read ? known->on(lane.rail) : nullptr;
 }
 
 bool Channel::is_lendable(const Lane& lane, const Parcel& parcel) {
@@ -227,7 +230,8 @@ bool Channel::poll() {
     if (footing && footing->lanes > 0) moved = poll(footing->completions) || moved;
   }
   if (restart_ && !broken_) step_restart(moved);
-  if (is_behind_) post_again();
+  if (move_ || wants_move_) moved = step_move() || moved;
+  if (is_behind_ && !move_) post_again();
   if (dirty_ != 0) tell_releases();
   if (ending_since_ && !broken_) conclude();
   return moved;
@@ -269,7 +273,8 @@ bool Channel::arm() {
     completions.is_armed = ::ibv_req_notify_cq(completions.queue.get(), 0) == 0;
     if (!completions.is_armed) lose_path("its completion queue cannot wake us");
   }
-  return !is_ending() && !(restart_ && restart_->is_busy());  // Time alone moves these on.
+  const bool is_busy = move_ || (restart_ && restart_->is_busy());
+  return !is_ending() && !is_busy;  // Time alone moves these on.
 }
 
 void Channel::take(const ibv_wc& done) {

@@ -9,7 +9,8 @@
 //
 // When a queue breaks, the peers replace all queues of the channel, on other ports where theirs do
 // not work any more: each stops its own, so that nothing can arrive late, tells the other the last
-// message that did arrive, and sends again from its copies what did not (restarting.cc).
+// message that did arrive, and sends again from its copies what did not (restarting.cc). A queue
+// that works can be moved to another path (moving.cc).
 #pragma once
 
 #include <array>
@@ -48,7 +49,7 @@ class Channel {
 
   // Goes on as far as it can without waiting.
   void step_join();
-  bool is_joined() const { return stage_ == Stage::joined || stage_ == Stage::restarting; }
+  bool is_joined() const { return stage_ >= Stage::joined && stage_ <= Stage::restarting; }
   // Why it never will be.
   const std::optional<Error>& refusal() const { return refusal_; }
   // "mlx5_0 port 1, GID 3 (10.0.0.1) to 10.0.0.2": of the first lane. Any thread may ask.
@@ -65,6 +66,10 @@ class Channel {
   bool poll();
   // The device wakes us for what comes from here on. False: it cannot, and poll() must go on.
   bool arm();
+
+  // The paths of the rails are others now: lanes whose labels change by that go over to them, each
+  // time that poll() is called a bit further. Meanwhile put() refuses.
+  void move();
 
   // The owner takes this memory away. What was lent of it and may have to be sent again is copied;
   // a request that still waits for it ends the channel.
@@ -91,7 +96,7 @@ class Channel {
   void leave(const Deadline& deadline);
 
  private:
-  enum class Stage : std::uint8_t { greeting, connecting, joined, restarting, left };
+  enum class Stage : std::uint8_t { greeting, connecting, joined, moving, restarting, left };
 
   // A message that the peer has not released.
   struct Sent {
@@ -142,11 +147,24 @@ class Channel {
     Clock::time_point quiet_since{};
     std::optional<Note> theirs{};
     bool is_peer_ready = false;
+    bool is_move = false;      // Nothing failed: somebody wants other paths.
+    bool has_shifted = false;  // Our labels.
+    std::string moved_from{};  // Our labels then; empty: we did not.
 
     // It goes on by itself, not only when the peer says something.
     bool is_busy() const {
       return phase == Phase::draining || (phase == Phase::waiting && theirs.has_value());
     }
+  };
+
+  static constexpr const char* peer_moves = "it moves to other paths";
+
+  // Queues that do not send until all they sent is acknowledged.
+  struct Move {
+    std::array<std::uint32_t, max_lanes> labels{};
+    std::string from;  // The labels before.
+    Clock::time_point since{}, next_look{};
+    int looks = 0;
   };
 
   const Port& port_of(std::uint32_t lane) const { return rails_[lanes_[lane].rail].port(); }
@@ -185,13 +203,18 @@ class Channel {
 
   // A path or a port fails us: the queues are replaced, or the channel ends.
   void lose_path(const std::string& reason);
-  void restart(std::string reason, std::uint32_t epoch);
+  void restart(std::string reason, std::uint32_t epoch, bool is_move);
+  void excuse_failure();
   void step_restart(bool has_polled_some);
   bool is_drained() const;
   void renew();
   void resume();
   void find_lost(std::uint32_t lane, std::uint32_t arrived);
   void post_again();
+  bool start_move();
+  bool step_move();
+  bool is_to_move(std::uint32_t lane) const;
+  std::string labels() const;
   void begin_end(std::string reason);
   void conclude();
   bool has_all_of(const Note& farewell) const;
@@ -223,6 +246,9 @@ class Channel {
 
   std::uint32_t epoch_ = 0;
   std::optional<Restart> restart_;
+  std::optional<Move> move_;
+  bool wants_move_ = false;
+  std::uint32_t label_shift_ = 0;  // How often a path failed.
   int restarts_in_vain_ = 0;
   std::string first_reason_;  // Of those.
   bool has_moved_ = false;    // Anything, over the present queues.

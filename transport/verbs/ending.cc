@@ -88,7 +88,7 @@ void Channel::read_meeting() {
 }
 
 Note Channel::note_of(NoteKind kind) const {
-  Note note{.kind = kind, .epoch = epoch_};
+  Note note{.kind = kind, .epoch = epoch_, .is_move = restart_ && restart_->is_move};
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     const Lane& lane = lanes_[i];
     note.lanes[i] = {.put_until = lane.put_until,
@@ -103,9 +103,13 @@ void Channel::take_note(const Note& note) {
   if (note.magic != greeting_magic) return begin_end("it says what is not ours");
   if (note.kind == NoteKind::farewell) return take_farewell(note);
   const auto ahead = static_cast<std::int32_t>(note.epoch - epoch_);
-  if (note.kind == NoteKind::restart && ahead > 0) restart("it asked for new queues", note.epoch);
+  if (note.kind == NoteKind::restart && ahead > 0) {
+    const bool is_move = note.is_move != 0;
+    restart(is_move ? peer_moves : "it asked for new queues", note.epoch, is_move);
+  }
   if (!restart_ || note.epoch != epoch_) return;  // Of queues that were replaced meanwhile.
   if (note.kind == NoteKind::restart) restart_->theirs = note;
+  if (note.kind == NoteKind::restart && note.is_move != 0) excuse_failure();
   if (note.kind == NoteKind::ready) restart_->is_peer_ready = true;
 }
 
@@ -158,11 +162,11 @@ void Channel::settle(const Deadline& deadline) {
     unasked |= std::uint64_t{!is_idle || lanes_[i].told != lanes_[i].freed} << i;
   }
   do {  // Once at least: others may have used the time up.
-    if (!restart_) unasked = ask_for_answers(unasked);
+    if (!restart_ && !move_) unasked = ask_for_answers(unasked);
     if (!poll()) ::sched_yield();
     read_meeting();
   } while (!ending_since_ && !deadline.passed() &&
-           (restart_ || is_behind_ || unasked != 0 || !is_all_acknowledged()));
+           (restart_ || move_ || is_behind_ || unasked != 0 || !is_all_acknowledged()));
 }
 
 void Channel::leave(const Deadline& deadline) {

@@ -196,20 +196,23 @@ void Channel::take_ready() {
 // Where the paths of labels are known, lanes take one after the other, from a path that the peer's
 // number gives: ranks that send to different peers at a time, as in any step of an algorithm, then
 // tend to be on different paths with equal lanes, too (in fat trees known as D-mod-k routing). Each
-// time that the queues are replaced all go to the next: the path may be what died.
-std::uint32_t Channel::flow_label(std::uint32_t lane, const Gid& peer) const {
-  const Port& port = port_of(lane);
+// time that a path fails all go to the next: it may be what died.
+//
+// Where the user wants fewer labels than lanes, lanes share them.
+std::uint32_t Channel::flow_label(std::uint32_t number, const Gid& peer) const {
+  const Port& port = port_of(number);
   const Settings& settings = port.settings();
+  const std::uint32_t lane = number % settings.paths_per_connection;
   const std::vector<std::uint32_t>& labels = settings.flow_labels;
-  if (!labels.empty()) return labels[(lane + epoch_) % labels.size()];
-  if (settings.paths != nullptr) {
-    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)) + epoch_,
+  if (!labels.empty()) return labels[(lane + label_shift_) % labels.size()];
+  if (const PathTable* const paths = rails_.paths(); paths != nullptr) {
+    const PathTable::Choice choice{.first = network_path_.value_or(index(peer_)) + label_shift_,
                                    .has_one_path = network_path_.has_value()};
     const std::uint32_t of_rail = lane / rails_.turns();
-    const auto label = settings.paths->label(port.gid().gid, peer, choice, of_rail);
+    const auto label = paths->label(port.gid().gid, peer, choice, of_rail);
     if (label) return *label;
     log(LogLevel::info, "verbs: {} to {} is not in ACCL_IB_PATHS: lane {} is not pinned",
-        text_of(port.gid().gid), text_of(peer), lane);
+        text_of(port.gid().gid), text_of(peer), number);
   }
   const std::uint32_t width = label_count / static_cast<std::uint32_t>(lanes_.size());
   const std::uint64_t draw = mix(lanes_[lane].queue->address().queue);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "accl/base/error.h"
+#include "accl/base/log.h"
 #include "accl/base/text_file.h"
 
 namespace accl::verbs {
@@ -17,6 +18,7 @@ constexpr const char* remedy =
     "make it with 'accl-topo paths --from ADDRESS --to ADDRESS,... --json > paths.json'";
 constexpr std::size_t max_bytes = 64 << 20;
 constexpr int max_depth = 8;
+constexpr auto between_looks = std::chrono::seconds(1);
 constexpr std::uint32_t most_label = 0x3FFF;  // Beyond, two labels have one port.
 
 // A place in the file: what is complained about.
@@ -129,6 +131,34 @@ std::optional<std::uint32_t> PathTable::label(const Address& from, const Address
   const std::uint32_t step = choice.has_one_path ? 0 : lane % count;
   const std::vector<std::uint32_t>& labels = classes[(choice.first % count + step) % count];
   return labels[(choice.has_one_path ? lane : lane / count) % labels.size()];
+}
+
+PathFile::PathFile(std::string name) : name_(std::move(name)) {
+  if (!name_.empty()) static_cast<void>(is_changed());
+  next_look_ = Clock::now() + between_looks;
+}
+
+bool PathFile::is_changed() {
+  struct stat now {};
+  if (::stat(name_.c_str(), &now) != 0) return false;  // Perhaps it comes back.
+  const bool is_same = now.st_mtim.tv_sec == seen_.st_mtim.tv_sec &&
+                       now.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec &&
+                       now.st_size == seen_.st_size && now.st_ino == seen_.st_ino;
+  seen_ = now;
+  return !is_same;
+}
+
+std::shared_ptr<const PathTable> PathFile::news() {
+  if (name_.empty() || Clock::now() < next_look_) return nullptr;
+  next_look_ = Clock::now() + between_looks;
+  if (!is_changed()) return nullptr;
+  try {
+    return std::make_shared<const PathTable>(PathTable::load(name_));
+  } catch (const std::exception&
+               error) {  // It may be half written: its end will be seen as a change, too.
+    log(LogLevel::warning, "verbs: ACCL_IB_PATHS: {}; the paths known before stay", error.what());
+    return nullptr;
+  }
 }
 
 }  // namespace accl::verbs

@@ -2,14 +2,19 @@
 // connections are pinned (ACCL_IB_PATHS).
 #pragma once
 
+#include <sys/stat.h>
+
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "accl/base/clock.h"
 
 namespace accl::verbs {
 
@@ -38,6 +43,25 @@ class PathTable {
  private:
   using Classes = std::vector<std::vector<std::uint32_t>>;  // Labels by path; none is empty.
   std::map<std::pair<Address, Address>, Classes> pairs_;
+};
+
+// The file of a table, of which somebody may write another version while we run.
+class PathFile {
+ public:
+  // An empty name: there is none, and the file system is never asked.
+  explicit PathFile(std::string name);
+
+  // The table of a version that is new since the last call, or since the beginning. Looks once a
+  // second at most, however often it is called. Null: there is none, or it is no table, as a
+  // warning says.
+  std::shared_ptr<const PathTable> news();
+
+ private:
+  bool is_changed();
+
+  const std::string name_;
+  Clock::time_point next_look_;
+  struct stat seen_ {};
 };
 
 }  // namespace accl::verbs

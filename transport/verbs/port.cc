@@ -78,7 +78,8 @@ Port::Port(const Api& api, ibv_device* device, std::uint8_t number, const Settin
       folder_(device->ibdev_path),
       number_(number),
       context_(api.open_device(device), api.close_device),
-      domain_(nullptr, api.dealloc_pd) {
+      domain_(nullptr, api.dealloc_pd),
+      post_way_(settings.post_way) {
   if (!context_) {
     fail(ErrorKind::system,
          "verbs: cannot open {}: {}; /dev/infiniband must be there and allowed (containers: "
@@ -176,6 +177,12 @@ std::uint8_t Port::retries() const {
   constexpr std::uint8_t most = 6;
   return limits_.vendor_id == soft_roce_vendor ? std::min(settings_.retries, most)
                                                : settings_.retries;
+}
+
+void Port::post_classically(int error) const {
+  post_way_ = PostWay::classic;
+  log(LogLevel::info, "verbs: {} has no ibv_wr_* ({}): requests go by ibv_post_send", text(),
+      words(error));
 }
 
 Owned<ibv_mr> Port::add(std::span<std::byte> memory, bool is_for_peers) const {

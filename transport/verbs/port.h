@@ -63,6 +63,11 @@ class Port {
   // Soft-RoCE takes seven retries for ever.
   std::uint8_t retries() const;
 
+  // What the settings want, or what turned out to be possible.
+  PostWay post_way() const { return post_way_; }
+  // Another way got this errno.
+  void post_classically(int error) const;
+
   // Local writes and writes of peers. Throws Error (system) that names the limit to raise.
   Owned<ibv_mr> add(std::span<std::byte> memory, bool is_for_peers) const;
   // Throws what add() throws where the device gives this errno.
@@ -85,6 +90,7 @@ class Port {
   ibv_device_attr limits_{};
   GidEntry gid_;
   ibv_mtu mtu_ = IBV_MTU_1024;
+  mutable PostWay post_way_;  // Found out by who first makes a queue pair.
 };
 
 // The ports that the settings admit and whose link is up, in the order of the driver's list,

@@ -41,12 +41,12 @@ const char* hint_for(int error) {
 Queue::Queue(const Port& port, ibv_cq* completions, std::uint8_t lane, std::uint8_t generation)
     : port_(port),
       ticket_{.lane = lane, .generation = generation},
-      pair_(nullptr, port.api().destroy_qp) {
+      pair_{.queues = {nullptr, port.api().destroy_qp}} {
   create(completions);
   // Numbers of packets that an earlier connection may have under way must not fit.
-  first_packet_ =
-      static_cast<std::uint32_t>(Clock::now().time_since_epoch().count() / 1024 + pair_->qp_num) %
-      packet_numbers;
+  first_packet_ = static_cast<std::uint32_t>(Clock::now().time_since_epoch().count() / 1024 +
+                                             pair_.queues->qp_num) %
+                  packet_numbers;
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_INIT;
   attributes.pkey_index = port_.settings().pkey_index;
@@ -78,12 +78,17 @@ void Queue::create(ibv_cq* completions) {
   for (const std::uint32_t bytes : {wanted_inline, wanted_inline / 2, 0U}) {
     ibv_qp_init_attr given = wanted;
     given.cap.max_inline_data = bytes;
-    pair_.reset(port_.api().create_qp(port_.domain(), &given));
-    if (pair_) {
+    pair_ = create_pair(port_, given);
+    if (pair_.queues) {
       longest_inline_ = std::max(bytes, given.cap.max_inline_data);
       return;
     }
     error = errno;
+  }
+  if (port_.post_way() == PostWay::extended && is_unsupported(error)) {
+    fail(ErrorKind::invalid_argument,
+         "ACCL_IB_POST=wr: verbs: {} has no ibv_wr_* ({}); give auto or classic", port_.text(),
+         words(error));
   }
   fail(ErrorKind::system, "verbs: {}: cannot make a queue pair: {}{}", port_.text(), words(error),
        error == ENOMEM ? "; raise the limit of locked memory (ulimit -l unlimited)" : "");
@@ -91,7 +96,7 @@ void Queue::create(ibv_cq* completions) {
 
 LaneAddress Queue::address() const {
   return {.gid = port_.gid().gid,
-          .queue = pair_->qp_num,
+          .queue = pair_.queues->qp_num,
           .first_packet = first_packet_,
           .lid = port_.lid(),
           .mtu = static_cast<std::uint8_t>(port_.mtu()),
@@ -99,12 +104,27 @@ LaneAddress Queue::address() const {
 }
 
 void Queue::modify(ibv_qp_attr& attributes, int mask, const char* to, const LaneAddress* theirs) {
-  const int error = port_.api().modify_qp(pair_.get(), &attributes, mask);
+  const int error = port_.api().modify_qp(pair_.queues.get(), &attributes, mask);
   if (error == 0) return;
   const std::string path = theirs == nullptr ? "" : fmt::format(" to {}", text_of(theirs->gid));
   const ErrorKind kind = error == ETIMEDOUT ? ErrorKind::timeout : ErrorKind::system;
   fail(kind, "verbs: {}{}: the queue pair does not {}: {}{}", port_.text(), path, to, words(error),
        hint_for(error));
+}
+
+ibv_ah_attr Queue::path_to(const LaneAddress& theirs, std::uint32_t flow_label) const {
+  const Settings& settings = port_.settings();
+  ibv_ah_attr path{};
+  path.dlid = theirs.lid;
+  path.sl = settings.service_level;
+  path.port_num = port_.number();
+  path.is_global = port_.is_ethernet() || settings.gid_index >= 0 || theirs.lid == 0;
+  std::memcpy(path.grh.dgid.raw, theirs.gid.data(), theirs.gid.size());
+  path.grh.sgid_index = static_cast<std::uint8_t>(port_.gid().index);
+  path.grh.flow_label = flow_label;
+  path.grh.hop_limit = hop_limit;
+  path.grh.traffic_class = settings.traffic_class;
+  return path;
 }
 
 void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
@@ -121,15 +141,7 @@ void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
   receive.rq_psn = theirs.first_packet;
   receive.max_dest_rd_atomic = 1;
   receive.min_rnr_timer = shortest_not_ready_wait;
-  receive.ah_attr.dlid = theirs.lid;
-  receive.ah_attr.sl = settings.service_level;
-  receive.ah_attr.port_num = port_.number();
-  receive.ah_attr.is_global = port_.is_ethernet() || settings.gid_index >= 0 || theirs.lid == 0;
-  std::memcpy(receive.ah_attr.grh.dgid.raw, theirs.gid.data(), theirs.gid.size());
-  receive.ah_attr.grh.sgid_index = static_cast<std::uint8_t>(port_.gid().index);
-  receive.ah_attr.grh.flow_label = flow_label;
-  receive.ah_attr.grh.hop_limit = hop_limit;
-  receive.ah_attr.grh.traffic_class = settings.traffic_class;
+  receive.ah_attr = path_to(theirs, flow_label);
   modify(receive,
          IBV_QP_STATE | IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN |
              IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER,
@@ -145,6 +157,37 @@ void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
          IBV_QP_STATE | IBV_QP_SQ_PSN | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
              IBV_QP_MAX_QP_RD_ATOMIC,
          "get ready to send", &theirs);
+  theirs_ = theirs;
+  flow_label_ = flow_label;
+}
+
+int Queue::pause() {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_SQD;
+  return port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE);
+}
+
+int Queue::drained() const {
+  ibv_qp_attr attributes{};
+  ibv_qp_init_attr unused{};
+  const int error = port_.api().query_qp(pair_.queues.get(), &attributes, IBV_QP_STATE, &unused);
+  if (error != 0) return error;
+  if (attributes.qp_state != IBV_QPS_SQD) return EIO;  // It broke.
+  return attributes.sq_draining != 0 ? EAGAIN : 0;
+}
+
+// A path can be changed only while the state stays.
+int Queue::resume(std::uint32_t flow_label) {
+  ibv_qp_attr attributes{};
+  attributes.qp_state = IBV_QPS_SQD;
+  attributes.ah_attr = path_to(theirs_, flow_label);
+  int error = port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE | IBV_QP_AV);
+  if (error != 0) return error;
+  attributes = {};
+  attributes.qp_state = IBV_QPS_RTS;
+  error = port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE);
+  if (error == 0) flow_label_ = flow_label;
+  return error;
 }
 
 int Queue::post(const Word* word, const Write* write) {
@@ -176,8 +219,7 @@ int Queue::post(const Word* word, const Write* write) {
     if (write->is_inline) request.send_flags |= IBV_SEND_INLINE;
     signal(request, write->is_signalled);
   }
-  ibv_send_wr* refused = nullptr;
-  return ::ibv_post_send(pair_.get(), &first, &refused);
+  return verbs::post(pair_, first);
 }
 
 int Queue::took_receive() {
@@ -199,17 +241,19 @@ int Queue::post_receives(std::uint32_t count) {
       chain[i].next = i + 1 < now ? &chain[i + 1] : nullptr;
     }
     ibv_recv_wr* refused = nullptr;
-    if (const int error = ::ibv_post_recv(pair_.get(), chain.data(), &refused)) return error;
+    if (const int error = ::ibv_post_recv(pair_.queues.get(), chain.data(), &refused)) return error;
     count -= now;
   }
   return 0;
 }
 
+// What is last goes by ibv_post_send in any case, which all devices take in the state of error;
+// some refuse ibv_wr_* there. The two may alternate.
 void Queue::stop() {
   if (std::exchange(is_stopped_, true)) return;
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_ERR;
-  if (port_.api().modify_qp(pair_.get(), &attributes, IBV_QP_STATE) != 0) return;
+  if (port_.api().modify_qp(pair_.queues.get(), &attributes, IBV_QP_STATE) != 0) return;
   Ticket ticket = ticket_;
   ticket.is_last = true;
   ibv_send_wr send{};
@@ -217,12 +261,12 @@ void Queue::stop() {
   send.opcode = IBV_WR_SEND_WITH_IMM;
   send.send_flags = IBV_SEND_SIGNALED;
   ibv_send_wr* refused_send = nullptr;
-  static_cast<void>(::ibv_post_send(pair_.get(), &send, &refused_send));
+  static_cast<void>(::ibv_post_send(pair_.queues.get(), &send, &refused_send));
   ibv_recv_wr receive{};
   ticket.is_receive = true;
   receive.wr_id = ticket.pack();
   ibv_recv_wr* refused = nullptr;
-  static_cast<void>(::ibv_post_recv(pair_.get(), &receive, &refused));
+  static_cast<void>(::ibv_post_recv(pair_.queues.get(), &receive, &refused));
 }
 
 }  // namespace accl::verbs

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "transport/verbs/port.h"
+#include "transport/verbs/posting.h"
 #include "transport/verbs/words.h"
 
 namespace accl::verbs {
@@ -15,7 +16,6 @@ constexpr std::uint32_t send_depth = 128;
 constexpr std::uint32_t message_window = 256;
 constexpr std::uint32_t receives_at_once = 32;
 constexpr std::uint32_t receive_depth = 2 * message_window + 4 * receives_at_once;
-constexpr std::uint32_t most_gathered = 2;    // Pieces of local memory of one write.
 constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
 constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 
@@ -79,6 +79,17 @@ class Queue {
     return static_cast<std::int32_t>(retired_ - number) >= 0;
   }
 
+  // --- Another path. Nothing may be posted from pause() on until resume(). All give errno --------
+
+  std::uint32_t flow_label() const { return flow_label_; }
+  const Gid& peer() const { return theirs_.gid; }
+  // Sends nothing more. Devices need not know it (EINVAL).
+  int pause();
+  // 0: all that was sent is acknowledged; EAGAIN: not yet.
+  int drained() const;
+  // After that: sends again, with this label.
+  int resume(std::uint32_t flow_label);
+
   // A receive was used up. Gives errno.
   int took_receive();
 
@@ -89,12 +100,15 @@ class Queue {
  private:
   bool is_due() const { return posted_ - signalled_ >= signal_every; }
   void create(ibv_cq* completions);
+  ibv_ah_attr path_to(const LaneAddress& theirs, std::uint32_t flow_label) const;
   void modify(ibv_qp_attr& attributes, int mask, const char* to, const LaneAddress* theirs);
   int post_receives(std::uint32_t count);
 
   const Port& port_;
   const Ticket ticket_;  // What all of ours have in common.
-  Owned<ibv_qp> pair_;
+  Pair pair_;
+  LaneAddress theirs_{};
+  std::uint32_t flow_label_ = 0;
   std::uint32_t first_packet_ = 0;
   std::uint32_t longest_inline_ = 0;
   std::uint32_t posted_ = 0, retired_ = 0, signalled_ = 0;  // They run on.

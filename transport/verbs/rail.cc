@@ -57,7 +57,8 @@ RailNews Rail::read_events() {
   ibv_async_event event{};
   while (port_->api().get_async_event(port_->context(), &event) == 0) {
     const char* const words = port_->api().event_type_str(event.event_type);
-    log(LogLevel::warning, "verbs: {}: {}", port_->text(), words);
+    const bool is_wanted = event.event_type == IBV_EVENT_SQ_DRAINED;  // Of a queue that moves.
+    if (!is_wanted) log(LogLevel::warning, "verbs: {}: {}", port_->text(), words);
     is_dead_ = is_dead_ || is_fatal(event.event_type);
     const bool is_ours = event.element.port_num == port_->number();
     const bool is_down = event.event_type == IBV_EVENT_PORT_ERR && is_ours;
@@ -70,7 +71,11 @@ RailNews Rail::read_events() {
 
 Rails::Rails(const Api& api, const Settings& settings, const RailChoice& choice,
              std::function<void(Rail&)> added)
-    : api_(api), settings_(settings), turn_(choice.turn), added_(std::move(added)) {
+    : api_(api),
+      settings_(settings),
+      paths_(settings.paths),
+      turn_(choice.turn),
+      added_(std::move(added)) {
   auto ports = open_ports(api_, settings_);
   const auto wanted = std::ranges::find(
       ports, choice.device, [](const auto& port) -> const auto& { return port->device(); });

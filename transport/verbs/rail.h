@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "accl/base/clock.h"
@@ -72,6 +73,10 @@ class Rails {
   std::uint32_t count() const { return static_cast<std::uint32_t>(rails_.size()); }
   Rail& operator[](std::uint32_t number) const { return *rails_[number]; }
 
+  // Which labels take which path: what the settings say, or is known since. Null: nothing.
+  const PathTable* paths() const { return paths_.get(); }
+  void set_paths(std::shared_ptr<const PathTable> paths) { paths_ = std::move(paths); }
+
   // The rail for a lane where no rail is to be spared: they take turns.
   std::uint32_t turn_of(std::uint32_t lane) const { return lane % first_count_; }
   std::uint32_t turns() const { return first_count_; }
@@ -91,6 +96,7 @@ class Rails {
 
   const Api& api_;
   const Settings settings_;
+  std::shared_ptr<const PathTable> paths_;
   const std::uint32_t turn_;
   const std::function<void(Rail&)> added_;
   std::vector<std::unique_ptr<Rail>> rails_;

@@ -5,6 +5,7 @@
 // will, and a place in the ring is used again only after the peer released it.
 #include <array>
 #include <exception>
+#include <utility>
 
 #include "accl/base/log.h"
 #include "transport/verbs/channel.h"
@@ -22,26 +23,41 @@ constexpr int most_restarts_in_vain = 3;
 
 void Channel::lose_path(const std::string& reason) {
   if (ending_since_ || (restart_ && restart_->phase == Restart::Phase::draining)) return;
-  const bool can_restart = stage_ == Stage::joined || stage_ == Stage::restarting;
-  if (!can_restart || !port_of(0).settings().fails_over) return begin_end(reason);
+  if (!is_joined() || !port_of(0).settings().fails_over) return begin_end(reason);
   if (!has_moved_ && restarts_in_vain_ >= most_restarts_in_vain) return begin_end(first_reason_);
-  restart(reason, epoch_ + 1);
+  restart(reason, epoch_ + 1, false);
 }
 
-void Channel::restart(std::string reason, std::uint32_t epoch) {
+// Who only moves has not failed. What fails while it moves needs no labels besides the new ones.
+void Channel::restart(std::string reason, std::uint32_t epoch, bool is_move) {
   if (ending_since_) return;
   log(LogLevel::info, "verbs: new queues to rank {}: {}", index(peer_), reason);
   epoch_ = epoch;
   stage_ = Stage::restarting;
-  restarts_in_vain_ = has_moved_ ? 1 : restarts_in_vain_ + 1;
-  if (restarts_in_vain_ == 1) first_reason_ = reason;
+  const bool has_shifted = !is_move && !move_;
+  label_shift_ += has_shifted ? 1 : 0;
+  std::string moved_from = move_ ? std::move(move_->from) : std::string();
+  move_.reset();
+  if (has_moved_) restarts_in_vain_ = 0;
+  if (!is_move && ++restarts_in_vain_ == 1) first_reason_ = reason;
   restart_.emplace();
+  restart_->is_move = is_move;
+  restart_->has_shifted = has_shifted;
+  restart_->moved_from = std::move(moved_from);
   restart_->reason = std::move(reason);
   restart_->quiet_since = Clock::now();
   for (Lane& lane : lanes_) {
     lane.has_last_send = lane.has_last_receive = false;
     if (lane.queue) lane.queue->stop();
   }
+}
+
+// The peer stopped its queues in order to move: so it is no wonder that ours failed.
+void Channel::excuse_failure() {
+  if (std::exchange(restart_->is_move, true)) return;
+  restart_->reason = peer_moves;
+  --restarts_in_vain_;
+  if (restart_->has_shifted && label_shift_ > 0) --label_shift_;
 }
 
 bool Channel::is_drained() const {
@@ -89,8 +105,9 @@ void Channel::renew() {
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
     const bool is_suspect = restarts_in_vain_ > 1;  // Whatever its port says of itself.
+    const bool stays = is_suspect || restart_->is_move;
     const std::optional<std::uint32_t> rail =
-        rails_.working(is_suspect ? lane.rail : rails_.turn_of(i), is_suspect);
+        rails_.working(stays ? lane.rail : rails_.turn_of(i), is_suspect);
     if (!rail) return begin_end("no port of this host works");
     ++lane.generation;
     stand_on(i, *rail);
@@ -132,8 +149,14 @@ void Channel::resume() {
     find_lost(i, theirs.arrived);
     again += lane.window_next - lane.window_again;
   }
-  log(LogLevel::warning, "verbs: connection to rank {} goes on over {}, {} messages sent again: {}",
-      index(peer_), path_, again, restart_->reason);
+  std::string why = restart_->reason;
+  if (!restart_->moved_from.empty()) {
+    why = fmt::format("moved from flow labels {} to {} by new queues: {}", restart_->moved_from,
+                      labels(), why);
+  }
+  log(restart_->is_move ? LogLevel::info : LogLevel::warning,
+      "verbs: connection to rank {} goes on over {}, {} messages sent again: {}", index(peer_),
+      path_, again, why);
   restart_.reset();
   stage_ = Stage::joined;
   post_again();

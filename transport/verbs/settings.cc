@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "accl/base/error.h"
+#include "accl/base/log.h"
 
 namespace accl::verbs {
 namespace {
@@ -143,14 +144,34 @@ std::optional<GpuWay> read_way(const Variable& variable) {
   return GpuWay::staging;
 }
 
+PostWay read_post_way(const Variable& variable) {
+  if (!variable.is_set() || variable.text() == "auto") return PostWay::where_known;
+  if (variable.text() == "wr") return PostWay::extended;
+  if (variable.text() != "classic") variable.refuse("give auto, wr or classic");
+  return PostWay::classic;
+}
+
 GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get) {
   GpuSettings settings;
   settings.way = read_way(Variable(get, "GPU_DIRECT"));
   settings.farthest = read_level(Variable(get, "NET_GDR_LEVEL"), settings.farthest);
+  Variable(get, "NET_GDR_READ").read(settings.reads_in_place, 0, 1, "0 or 1, a number");
   Variable(get, "DMABUF_ENABLE").read(settings.uses_dma_buf, 0, 1, "0 or 1, a number");
   Variable(get, "GDR_FLUSH_DISABLE").read(settings.never_flushes, 0, 1, "0 or 1, a number");
   Variable(get, "NET_FORCE_FLUSH").read(settings.always_flushes, 0, 1, "0 or 1, a number");
   return settings;
+}
+
+// Each lane has a queue pair of its own, whatever the count, and slices are dealt over all of them.
+void read_paths_per_connection(const Variable& count, const Variable& split, Settings& settings) {
+  constexpr int most_of_nccl = 128;
+  count.read(settings.paths_per_connection, 1, most_of_nccl, "a count,");
+  settings.paths_per_connection = std::min(settings.paths_per_connection, max_paths_per_connection);
+  bool is_split = true;
+  split.read(is_split, 0, 1, "a switch,");
+  if (!split.is_set()) return;
+  log(LogLevel::info, "verbs: {}={} is not applicable: slices are always dealt over all lanes",
+      split.name(), split.text());
 }
 
 std::shared_ptr<const PathTable> read_paths(const Variable& variable) {
@@ -202,10 +223,14 @@ Settings read_settings(const std::function<const char*(const char*)>& get) {
   mtu.read(settings.mtu_bytes, 256, 4096, "bytes, a power of two");
   if ((settings.mtu_bytes & (settings.mtu_bytes - 1)) != 0) mtu.refuse("give 256, 512 ... 4096");
   variable("RESILIENCY_PORT_FAILOVER").read(settings.fails_over, 0, 1, "a switch,");
+  read_paths_per_connection(variable("QPS_PER_CONNECTION"), variable("SPLIT_DATA_ON_QPS"),
+                            settings);
   settings.flow_labels = read_labels(variable("FLOW_LABELS"));
   settings.paths = read_paths(variable("PATHS"));
+  settings.paths_file = variable("PATHS").text();
   variable("PCI_RELAXED_ORDERING")
       .read(settings.relaxed_ordering, 0, 2, "0 never, 1 always, 2 where it is known,");
+  settings.post_way = read_post_way(variable("POST"));
   settings.gpu = read_gpu_settings(get);
   return settings;
 }

@@ -50,12 +50,20 @@ struct GpuSettings {
   std::optional<GpuWay> way;                // Empty: the first of them that is possible.
   PciDistance farthest = PciDistance::pxb;  // At which a device and a GPU still meet directly.
   bool uses_dma_buf = true;
+  bool reads_in_place = true;  // What is sent; else the driver copies it first.
   bool never_flushes = false, always_flushes = false;
   std::string cuda_library;  // Empty: see cuda::Api::library_name.
   std::string sysfs = "/sys";
 };
 
 enum class RelaxedOrdering : std::uint8_t { never, always, where_known };
+
+// How requests are posted: by ibv_wr_* where the device has them, only by them, or by
+// ibv_post_send.
+enum class PostWay : std::uint8_t { where_known, extended, classic };
+
+// More are as many: there are no more lanes.
+constexpr std::uint32_t max_paths_per_connection = 4;
 
 struct Settings {
   DeviceFilter devices;
@@ -70,13 +78,17 @@ struct Settings {
   std::uint8_t retries = 7;
   int mtu_bytes = 0;  // 0: the port's.
   bool fails_over = true;
+  // Over how many different labels the lanes of a connection go.
+  std::uint32_t paths_per_connection = max_paths_per_connection;
   // By lane, in turn; empty: each lane has one of its own, by a rule both ends know.
   std::vector<std::uint32_t> flow_labels;
   // Where those are empty: what lanes are pinned by. Null: nothing is known of paths.
   std::shared_ptr<const PathTable> paths;
+  std::string paths_file;  // What they were read from.
   // Whether PCIe may write the data of users out of order; `where_known`: where libibverbs knows
   // of it.
   RelaxedOrdering relaxed_ordering = RelaxedOrdering::where_known;
+  PostWay post_way = PostWay::where_known;
   GpuSettings gpu;
 };
 

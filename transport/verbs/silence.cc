@@ -34,7 +34,7 @@ void Channel::note_silence(Clock::time_point now) {
     Lane& lane = lanes_[i];
     if (is_silent(lane, now)) {
       since = std::min(since, lane.silent_since);
-    } else if (now - lane.silent_since >= ask_after) {
+    } else if (stage_ == Stage::joined && now - lane.silent_since >= ask_after) {
       tell_release(i, true);
     }
   }

@@ -61,6 +61,7 @@ class Hub {
   void take_rail(Rail& rail);
   void look_aside();
   void hear_devices();
+  void hear_of_paths();
   void drop_meeting(Channel& channel);
 
   const Geometry geometry_;
@@ -72,6 +73,7 @@ class Hub {
   Fd events_;    // The rails' completions and meetings_.
   verbs::Rails rails_;
   verbs::Registry registry_;
+  verbs::PathFile path_file_;
   std::uint32_t polls_ = 0;
   std::optional<Deadline> farewell_;  // From the first endpoint that left.
   std::vector<Channel*> channels_;
@@ -87,7 +89,8 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
       events_(make_set()),
       rails_(api_, settings_, {options.device, options.turn, options.uses_all},
              [this](Rail& rail) { take_rail(rail); }),
-      registry_(settings_.gpu) {
+      registry_(settings_.gpu),
+      path_file_(settings_.flow_labels.empty() ? settings_.paths_file : "") {
   watch(events_, meetings_.get(), nullptr, "connections");
   for (std::uint32_t i = 0; i < rails_.count(); ++i) take_rail(rails_[i]);
 }
@@ -170,6 +173,15 @@ void Hub::look_aside() {
     unwatch(meetings_, channel.meeting());
   }
   if (is_device) hear_devices();
+  hear_of_paths();
+}
+
+void Hub::hear_of_paths() {
+  std::shared_ptr<const verbs::PathTable> paths = path_file_.news();
+  if (paths == nullptr) return;
+  log(LogLevel::info, "verbs: {} has new paths", settings_.paths_file);
+  rails_.set_paths(std::move(paths));
+  for (Channel* channel : channels_) channel->move();
 }
 
 // A link that is down is waited for, unless there is another one to go on with.

@@ -48,7 +48,9 @@ struct LaneState {
 struct Note {
   std::uint64_t magic = greeting_magic;
   NoteKind kind = NoteKind::ready;
-  std::uint32_t epoch = 0;  // How often the queues were replaced.
+  std::uint32_t epoch = 0;    // How often the queues were replaced.
+  std::uint32_t is_move = 0;  // 1: this time only for other paths.
+  std::uint32_t reserved = 0;
   std::array<LaneState, max_lanes> lanes{};
 };
 

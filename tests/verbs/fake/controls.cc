@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <string_view>
 
 #include "tests/verbs/fake/state.h"
 
@@ -24,8 +27,15 @@ bool fails() {
   return true;
 }
 
+ibv_context& base_of(Context& context) { return context.extended.context; }
+
+Context& context_of(const ibv_context* context) {
+  const auto at = reinterpret_cast<std::uintptr_t>(context) - offsetof(verbs_context, context);
+  return *reinterpret_cast<Context*>(at - offsetof(Context, extended));
+}
+
 bool has_link(const ibv_context* context) {
-  return (state().dead_links >> static_cast<const Context*>(context)->index & 1) == 0;
+  return (state().dead_links >> context_of(context).index & 1) == 0;
 }
 
 void raise_event(std::uint32_t device, ibv_event_type type) {
@@ -33,7 +43,7 @@ void raise_event(std::uint32_t device, ibv_event_type type) {
     if (context->index != device) continue;
     context->events.push_back(type);
     const std::uint64_t one = 1;
-    static_cast<void>(!::write(context->async_fd, &one, sizeof one));
+    static_cast<void>(!::write(base_of(*context).async_fd, &one, sizeof one));
   }
 }
 
@@ -62,6 +72,10 @@ void fake_verbs_reset() {
   all.held.clear();
   all.dead_links = all.down_ports = 0;
   all.dma_buf_error = 0;
+  const char* const kind = std::getenv("ACCL_FAKE_VERBS_POST");
+  all.extended_error = kind != nullptr && std::string_view(kind) == "classic" ? -1 : 0;
+  all.looks_until_drained = 0;
+  all.sent_by_label = {};
   all.refuses_relaxed = false;
   all.peer_memory = nullptr;
   all.recorder = nullptr;
@@ -128,6 +142,27 @@ void fake_verbs_raise(int event) {
 FakeVerbsCounts fake_verbs_counts() {
   const Lock lock(state().mutex);
   return state().counts;
+}
+
+void fake_verbs_set_extended(int error) {
+  const Lock lock(state().mutex);
+  state().extended_error = error;
+}
+
+void fake_verbs_set_drain(int looks) {
+  const Lock lock(state().mutex);
+  state().looks_until_drained = looks;
+}
+
+std::uint32_t fake_verbs_draining() {
+  const Lock lock(state().mutex);
+  return static_cast<std::uint32_t>(std::ranges::count_if(
+      state().queues, [](const auto& entry) { return entry.second->state == IBV_QPS_SQD; }));
+}
+
+std::uint64_t fake_verbs_sent_by_label(std::uint32_t label) {
+  const Lock lock(state().mutex);
+  return state().sent_by_label.at(label);
 }
 
 std::uint32_t fake_verbs_labels(std::uint32_t* labels, std::uint32_t most) {

@@ -71,7 +71,8 @@ Qp* peer_of(const Qp& qp) {
   if (found == state().queues.end()) return nullptr;
   Qp* const peer = found->second;
   const bool is_ours = peer->peer == qp.qp_num && peer->first_awaited == qp.first_sent;
-  const bool can_receive = peer->state == IBV_QPS_RTR || peer->state == IBV_QPS_RTS;
+  const bool can_receive =
+      peer->state == IBV_QPS_RTR || peer->state == IBV_QPS_RTS || peer->state == IBV_QPS_SQD;
   return is_ours && can_receive ? peer : nullptr;
 }
 
@@ -132,6 +133,7 @@ void send(Qp& qp, const ibv_send_wr& wr) {
   State& all = state();
   if (is_held(qp)) return hold(qp, wr);
   const Request request{wr.wr_id, (wr.send_flags & IBV_SEND_SIGNALED) != 0};
+  ++all.sent_by_label[qp.path.grh.flow_label % all.sent_by_label.size()];
   const bool breaks = ++all.posted == all.breaking_request;
   const auto status = static_cast<ibv_wc_status>(all.breaking_status);
   if (breaks && !all.is_broken_delivered) return fail_send(qp, request, status);
@@ -143,10 +145,11 @@ void send(Qp& qp, const ibv_send_wr& wr) {
     const ibv_wc_status status = read_back(wr);
     return status == IBV_WC_SUCCESS ? succeed(qp, request) : fail_send(qp, request, status);
   }
-  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
+  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM || wr.opcode == IBV_WR_RDMA_WRITE) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
     const ibv_wc_status carried = carry(qp, wr, message.bytes);
     if (carried != IBV_WC_SUCCESS) return fail_send(qp, request, carried);
+    if (wr.opcode == IBV_WR_RDMA_WRITE) return succeed(qp, request);
   } else if (wr.opcode != IBV_WR_SEND_WITH_IMM || wr.num_sge != 0) {
     violate("a request this fake does not know");
   }
@@ -177,21 +180,15 @@ void let_go() {
   }
 }
 
-int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
-  const Lock lock(state().mutex);
-  Qp& qp = *static_cast<Qp*>(pair);
+int post_chain(Qp& qp, ibv_send_wr* wr, ibv_send_wr** refused) {
   FakeVerbsCounts& counts = state().counts;
-  ++counts.doorbells;
-  if (fails()) {
-    *refused = wr;
-    return state().failing_errno;
-  }
   for (; wr != nullptr; wr = wr->next) {
     *refused = wr;
     if (qp.state == IBV_QPS_ERR) {
       complete(qp.send_cq, wc_of(wr->wr_id, IBV_WC_WR_FLUSH_ERR, IBV_WC_RDMA_WRITE, qp));
       continue;
     }
+    if (qp.state == IBV_QPS_SQD) violate("a request while the send queue drains");
     if (qp.state != IBV_QPS_RTS) return EINVAL;
     if (qp.sends.is_full()) {
       violate("a send queue overflowed");
@@ -204,6 +201,15 @@ int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
     send(qp, *wr);
   }
   return 0;
+}
+
+int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused) {
+  const Lock lock(state().mutex);
+  Qp& qp = *static_cast<Qp*>(pair);
+  if (qp.extended && qp.extended->is_open) violate("ibv_post_send amid ibv_wr_start");
+  ++state().counts.doorbells;
+  *refused = wr;
+  return fails() ? state().failing_errno : post_chain(qp, wr, refused);
 }
 
 int post_recv(ibv_qp* pair, ibv_recv_wr* wr, ibv_recv_wr** refused) {

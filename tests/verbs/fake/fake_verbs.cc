@@ -6,11 +6,38 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <thread>
 
 #include "tests/verbs/fake/state.h"
 
 using namespace accl::fake;
+
+namespace {
+
+// To the state in which nothing is sent, out of it, and what may be changed there: as the kernel's
+// table of transitions has it, which takes a path only where the state stays.
+int modify_draining(Qp& qp, const ibv_qp_attr& attributes, int mask) {
+  const ibv_qp_state next = attributes.qp_state;
+  if (state().looks_until_drained < 0) return EINVAL;
+  if (qp.state == IBV_QPS_RTS && next == IBV_QPS_SQD && mask == IBV_QP_STATE) {
+    qp.looks_until_drained = static_cast<std::uint32_t>(state().looks_until_drained);
+  } else if (qp.looks_until_drained > 0) {
+    return EINVAL;
+  } else if (qp.state == IBV_QPS_SQD && next == IBV_QPS_SQD && mask == (IBV_QP_STATE | IBV_QP_AV)) {
+    ibv_ah_attr expected = qp.path;
+    expected.grh.flow_label = attributes.ah_attr.grh.flow_label;
+    const bool is_same = std::memcmp(&expected, &attributes.ah_attr, sizeof expected) == 0;
+    if (!is_same) violate("a path that differs by more than its label");
+    qp.path = attributes.ah_attr;
+  } else if (qp.state != IBV_QPS_SQD || next != IBV_QPS_RTS || mask != IBV_QP_STATE) {
+    return EINVAL;
+  }
+  qp.state = next;
+  return 0;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -41,23 +68,27 @@ ibv_context* ibv_open_device(ibv_device* device) {
   const Lock lock(state().mutex);
   if (fails()) return nullptr;
   auto* const context = new Context;
-  context->device = device;
   context->index = static_cast<std::uint32_t>(device - state().devices.data());
-  context->async_fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
-  context->ops.post_send = post_send;
-  context->ops.post_recv = post_recv;
-  context->ops.poll_cq = poll_cq;
-  context->ops.req_notify_cq = req_notify_cq;
+  context->extended.sz = sizeof(verbs_context);
+  context->extended.create_qp_ex = state().extended_error >= 0 ? create_qp_ex : nullptr;
+  ibv_context& base = base_of(*context);
+  base.device = device;
+  base.abi_compat = __VERBS_ABI_IS_EXTENDED;
+  base.async_fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+  base.ops.post_send = post_send;
+  base.ops.post_recv = post_recv;
+  base.ops.poll_cq = poll_cq;
+  base.ops.req_notify_cq = req_notify_cq;
   state().contexts.push_back(context);
   ++state().living;
-  return context;
+  return &base;
 }
 
 int ibv_close_device(ibv_context* context) {
   const Lock lock(state().mutex);
-  auto* const own = static_cast<Context*>(context);
+  auto* const own = &context_of(context);
   if (own->users == 0) {
-    ::close(own->async_fd);
+    ::close(context->async_fd);
     std::erase(state().contexts, own);
   }
   return end_object(own, own->users);
@@ -78,7 +109,7 @@ int ibv_query_port(ibv_context* context, std::uint8_t, _compat_ibv_port_attr* co
   if (fails()) return state().failing_errno;
   auto* const attributes = reinterpret_cast<ibv_port_attr*>(compat);
   *attributes = {};
-  const std::uint32_t device = static_cast<Context*>(context)->index;
+  const std::uint32_t device = context_of(context).index;
   attributes->state = (state().down_ports >> device & 1) != 0 ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
   attributes->active_mtu = attributes->max_mtu = IBV_MTU_4096;
   attributes->gid_tbl_len = 2;
@@ -89,7 +120,7 @@ int ibv_query_port(ibv_context* context, std::uint8_t, _compat_ibv_port_attr* co
 
 int ibv_query_gid(ibv_context* context, std::uint8_t, int index, ibv_gid* gid) {
   *gid = {};
-  const auto device = static_cast<std::uint8_t>(static_cast<Context*>(context)->index);
+  const auto device = static_cast<std::uint8_t>(context_of(context).index);
   if (index == 0) {
     gid->raw[0] = 0xFE;
     gid->raw[1] = 0x80;
@@ -108,14 +139,14 @@ ibv_pd* ibv_alloc_pd(ibv_context* context) {
   if (fails()) return nullptr;
   auto* const pd = new Pd;
   pd->context = context;
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return pd;
 }
 
 int ibv_dealloc_pd(ibv_pd* pd) {
   const Lock lock(state().mutex);
-  --static_cast<Context*>(pd->context)->users;
+  --context_of(pd->context).users;
   return end_object(static_cast<Pd*>(pd), static_cast<Pd*>(pd)->users);
 }
 
@@ -125,7 +156,7 @@ ibv_comp_channel* ibv_create_comp_channel(ibv_context* context) {
   auto* const channel = new Channel;
   channel->context = context;
   channel->fd = ::eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return channel;
 }
@@ -134,7 +165,7 @@ int ibv_destroy_comp_channel(ibv_comp_channel* channel) {
   const Lock lock(state().mutex);
   auto* const own = static_cast<Channel*>(channel);
   if (own->users == 0) ::close(own->fd);
-  --static_cast<Context*>(own->context)->users;
+  --context_of(own->context).users;
   return end_object(own, own->users);
 }
 
@@ -147,7 +178,7 @@ ibv_cq* ibv_create_cq(ibv_context* context, int depth, void* owner, ibv_comp_cha
   cq->cq_context = owner;
   cq->channel = channel;
   if (channel != nullptr) ++static_cast<Channel*>(channel)->users;
-  ++static_cast<Context*>(context)->users;
+  ++context_of(context).users;
   ++state().living;
   return cq;
 }
@@ -165,7 +196,7 @@ int ibv_destroy_cq(ibv_cq* queue) {
       if (owner != cq) channel->events.push(owner);
     }
   }
-  --static_cast<Context*>(cq->context)->users;
+  --context_of(cq->context).users;
   return end_object(cq, cq->users);
 }
 
@@ -192,38 +223,22 @@ void ibv_ack_cq_events(ibv_cq* queue, unsigned count) {
 
 ibv_qp* ibv_create_qp(ibv_pd* pd, ibv_qp_init_attr* attributes) {
   const Lock lock(state().mutex);
-  if (fails()) return nullptr;
-  if (attributes->cap.max_inline_data > inline_bytes) {
-    errno = EINVAL;
-    return nullptr;
-  }
-  auto* const qp = new Qp(attributes->cap.max_send_wr, attributes->cap.max_recv_wr);
-  qp->context = pd->context;
-  qp->pd = pd;
-  qp->send_cq = attributes->send_cq;
-  qp->recv_cq = attributes->recv_cq;
-  qp->qp_num = ++state().next_number;
-  qp->gathers = attributes->cap.max_send_sge;
-  attributes->cap.max_inline_data = inline_bytes;
-  state().queues[qp->qp_num] = qp;
-  ++static_cast<Pd*>(pd)->users;
-  ++static_cast<Cq*>(qp->send_cq)->users;
-  ++state().living;
-  return qp;
+  return make_queue_pair(pd, *attributes);
 }
 
-int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
+int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int mask) {
   const Lock lock(state().mutex);
   if (fails()) return state().failing_errno;
   Qp& qp = *static_cast<Qp*>(pair);
   const ibv_qp_state next = attributes->qp_state;
-  const bool is_in_order = (qp.state == IBV_QPS_RESET && next == IBV_QPS_INIT) ||
-                           (qp.state == IBV_QPS_INIT && next == IBV_QPS_RTR) ||
-                           (qp.state == IBV_QPS_RTR && next == IBV_QPS_RTS);
   if (next == IBV_QPS_ERR) {
     fall_into_error(qp);
     return 0;
   }
+  if (next == IBV_QPS_SQD || qp.state == IBV_QPS_SQD) return modify_draining(qp, *attributes, mask);
+  const bool is_in_order = (qp.state == IBV_QPS_RESET && next == IBV_QPS_INIT) ||
+                           (qp.state == IBV_QPS_INIT && next == IBV_QPS_RTR) ||
+                           (qp.state == IBV_QPS_RTR && next == IBV_QPS_RTS);
   if (!is_in_order) return EINVAL;
   if (next == IBV_QPS_RTR && state().looking_ms > 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(state().looking_ms));
@@ -232,6 +247,7 @@ int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
   if (next == IBV_QPS_RTR) {
     qp.peer = attributes->dest_qp_num;
     qp.first_awaited = attributes->rq_psn;
+    qp.path = attributes->ah_attr;
     state().labels.push_back(attributes->ah_attr.grh.flow_label);
   }
   if (next == IBV_QPS_RTS) qp.first_sent = attributes->sq_psn;
@@ -239,9 +255,23 @@ int ibv_modify_qp(ibv_qp* pair, ibv_qp_attr* attributes, int) {
   return 0;
 }
 
+int ibv_query_qp(ibv_qp* pair, ibv_qp_attr* attributes, int, ibv_qp_init_attr*) {
+  const Lock lock(state().mutex);
+  if (fails()) return state().failing_errno;
+  Qp& qp = *static_cast<Qp*>(pair);
+  *attributes = {};
+  attributes->qp_state = qp.state;
+  if (qp.state != IBV_QPS_SQD || qp.looks_until_drained == 0) return 0;
+  if (--qp.looks_until_drained == 0)
+    raise_event(context_of(qp.context).index, IBV_EVENT_SQ_DRAINED);
+  attributes->sq_draining = 1;
+  return 0;
+}
+
 int ibv_destroy_qp(ibv_qp* pair) {
   const Lock lock(state().mutex);
   auto* const qp = static_cast<Qp*>(pair);
+  if (qp->extended && qp->extended->is_open) violate("a queue pair ended amid ibv_wr_start");
   state().queues.erase(qp->qp_num);
   std::erase_if(state().held, [&](const Held& one) { return one.queue == qp->qp_num; });
   --static_cast<Pd*>(qp->pd)->users;
@@ -253,7 +283,7 @@ int ibv_get_async_event(ibv_context* context, ibv_async_event* event) {
   std::uint64_t one = 0;
   if (::read(context->async_fd, &one, sizeof one) != sizeof one) return -1;
   const Lock lock(state().mutex);
-  auto* const own = static_cast<Context*>(context);
+  auto* const own = &context_of(context);
   *event = {};
   event->event_type = own->events.front();
   event->element.port_num = 1;

@@ -33,6 +33,19 @@ void fake_verbs_fail_call(std::uint32_t k, int error);
 // Calls that could have failed since then.
 std::uint32_t fake_verbs_calls();
 
+// Of devices opened from now on: 0: they take requests by ibv_wr_*; -1: they do not know
+// ibv_create_qp_ex; else the errno it gives. What reset() makes it: -1 where ACCL_FAKE_VERBS_POST
+// is "classic", else 0.
+void fake_verbs_set_extended(int error);
+
+// A send queue that is told to drain (SQD) has done so after so many looks (0); -1: the devices do
+// not know that state.
+void fake_verbs_set_drain(int looks);
+// Queue pairs that are in that state now.
+std::uint32_t fake_verbs_draining();
+// Requests that left with this label.
+std::uint64_t fake_verbs_sent_by_label(std::uint32_t label);
+
 // The k-th request posted from now on ends with this ibv_wc_status, its queue in error; 0: none.
 // Where `is_delivered` is not 0 the peer gets it all the same, as when an acknowledgement is lost.
 void fake_verbs_break_request(std::uint32_t k, int status, int is_delivered);
@@ -48,7 +61,8 @@ void fake_verbs_look_for(std::uint32_t ms);
 void fake_verbs_raise(int event);
 
 struct FakeVerbsCounts {
-  std::uint64_t doorbells;    // Calls of post_send.
+  std::uint64_t doorbells;    // Calls of post_send and of wr_complete,
+  std::uint64_t extended;     // and of wr_complete alone.
   std::uint64_t requests;     // That they brought.
   std::uint64_t inlined;      // Of those: whose bytes went along,
   std::uint64_t gathered;     // and whose bytes were of more places than one.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -77,10 +78,30 @@ struct Request {
   bool is_signalled = false;
 };
 
+struct Qp;
+
+// The side of a queue pair that takes requests by ibv_wr_*: what was said since ibv_wr_start.
+struct Extended : ibv_qp_ex {
+  struct Said {
+    ibv_send_wr request{};
+    std::array<ibv_sge, 4> pieces{};
+    std::array<std::byte, inline_bytes> inlined{};
+    bool has_data = false;
+  };
+  explicit Extended(Qp& owner) : ibv_qp_ex{}, owner(owner) {}
+  Qp& owner;
+  std::uint64_t operations = 0;  // That were asked for.
+  bool is_open = false;          // Between start and complete or abort.
+  int error = 0;
+  std::vector<Said> said;  // It never grows.
+  std::size_t count = 0;
+};
+
 struct Qp : ibv_qp {
   Qp(std::size_t sends, std::size_t receives)
       : ibv_qp{}, sends(sends), receives(receives), waiting(sends) {}
-  Line<Request> sends;  // That have left and whose place nobody knows to be free.
+  std::unique_ptr<Extended> extended{};  // Null: only ibv_post_send will do.
+  Line<Request> sends;                   // That have left and whose place nobody knows to be free.
   Line<std::uint64_t> receives;
   struct Late {  // A message for which the peer had no receive.
     ibv_wc_opcode opcode{};
@@ -91,11 +112,13 @@ struct Qp : ibv_qp {
   Line<Late> waiting;
   std::uint32_t peer = 0;
   std::uint32_t first_sent = 0, first_awaited = 0;
+  ibv_ah_attr path{};
+  std::uint32_t looks_until_drained = 0;
   std::size_t gathers = 0;
 };
 
-struct Context : ibv_context {
-  Context() : ibv_context{} {}
+struct Context {
+  verbs_context extended{};  // Its last member is what callers hold.
   std::deque<ibv_event_type> events;
   std::uint32_t index = 0;
   int users = 0;
@@ -107,6 +130,9 @@ struct Held {
   ibv_send_wr wr{};
   std::array<ibv_sge, 4> pieces{};
 };
+
+ibv_context& base_of(Context& context);
+Context& context_of(const ibv_context* context);
 
 struct State {
   std::mutex mutex;
@@ -131,6 +157,9 @@ struct State {
   std::deque<Held> held;
   FakeVerbsCounts counts{};
   int dma_buf_error = 0;
+  int extended_error = 0;
+  int looks_until_drained = 0;
+  std::array<std::uint64_t, 1 << 14> sent_by_label{};
   bool refuses_relaxed = false;
   FakePeerMemory* peer_memory = nullptr;
   FakeRecorder* recorder = nullptr;
@@ -168,6 +197,14 @@ int end_object(Object* object, int users) {
   delete object;
   return 0;
 }
+
+// A queue pair of the new calls; null, and errno, where there shall be none.
+ibv_qp* create_qp_ex(ibv_context* context, ibv_qp_init_attr_ex* attributes);
+// The part that both kinds have in common.
+Qp* make_queue_pair(ibv_pd* pd, ibv_qp_init_attr& attributes);
+
+// Whoever holds the lock posts a chain. Gives errno, and what it was that was refused.
+int post_chain(Qp& qp, ibv_send_wr* wr, ibv_send_wr** refused);
 
 // The data path, as a context's operations.
 int post_send(ibv_qp* pair, ibv_send_wr* wr, ibv_send_wr** refused);
