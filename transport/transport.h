@@ -144,9 +144,11 @@ class Endpoint {
   // Tells the peer that our inbox is free until this position.
   virtual void release(std::uint32_t lane, std::uint32_t position) = 0;
 
-  // Push transports may let the payload of the next message to arrive on a lane (the one that ends
-  // at `until`) land in `target` instead of the inbox. False where it is too late or not offered.
-  // After a true answer, `took` says once the message arrived whether the payload is in `target`.
+  // Push transports may let the payload of a message to come on a lane (the one that ends at
+  // `until`) land in `target` instead of the inbox. Asked in the order of the messages. False where
+  // it is too late or not offered, or too many are asked for. After a true answer `target` is the
+  // transport's until the message arrived, and `took` says from then on, until it is released,
+  // whether the payload is in `target`.
   virtual bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) = 0;
   virtual bool took(std::uint32_t lane, std::uint32_t until) const = 0;
 
