@@ -270,6 +270,25 @@ TEST_F(VerbsPlacing, PositionsWrapAndAnOldGrantFitsNoOtherMessage) {
   send_large(first, false);  // It ends where the one with the old grant did.
 }
 
+// Who gives up gets the memory back, whatever the peer still does: it may have found the grant.
+TEST_F(VerbsPlacing, WhatIsWithdrawnIsWrittenNoMore) {
+  join_both();
+  there().endpoint->withdraw();
+  ASSERT_TRUE(expect_next(0)) << "nothing was out, so nothing ends";
+  ASSERT_TRUE(put(0));
+  bring(0);
+  look_at(0);
+  ASSERT_TRUE(expect_next(1));
+  there().endpoint->withdraw();
+  ASSERT_TRUE(put(1)) << "nobody told it";
+  for (const Deadline deadline(patience); !here().endpoint->broken() && !deadline.passed();) {
+    step(here(), there());
+  }
+  EXPECT_TRUE(is_all(target(1), std::byte{0xDD}));
+  EXPECT_TRUE(there().endpoint->broken());
+  EXPECT_NE(there().endpoint->failure().find("gave up"), std::string::npos);
+}
+
 // Fourteen messages, three under way at a time and four expected ahead, but for one of four. What
 // was sent may change, and does.
 class VerbsPlacingBroken : public VerbsPlacing {

@@ -73,6 +73,7 @@ class Channel {
   void release(std::uint32_t lane, std::uint32_t position);
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target);
   bool took(std::uint32_t lane, std::uint32_t until) const;
+  void withdraw();
 
   // Takes completions, and tells releases. True where anything came.
   bool poll();

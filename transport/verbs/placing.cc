@@ -1,5 +1,7 @@
 // placing.cc - large payloads that do not go through the rings: those that we expect in memory of
 // our own, those that the peer granted a place, and what becomes of both when queues are replaced.
+#include <algorithm>
+
 #include "accl/base/assert.h"
 #include "transport/verbs/channel.h"
 
@@ -60,6 +62,14 @@ bool Channel::post_grant(std::uint32_t number, const Grant& grant) {
 bool Channel::took(std::uint32_t lane, std::uint32_t until) const {
   ACCL_ASSERT(lane < lanes_.size(), lane);
   return lanes_[lane].granted.took(until);
+}
+
+// The peer may have found a grant already, so only the end of the queues ends it.
+void Channel::withdraw() {
+  const auto is_open = [](const Lane& lane) { return lane.granted.is_any_open(); };
+  if (std::ranges::none_of(lanes_, is_open)) return;
+  begin_end("this rank gave up a call in which payloads were to come");
+  for (Lane& lane : lanes_) lane.queue.reset();
 }
 
 // Of a message that came, before anybody is told. False: the channel ends.

@@ -209,6 +209,7 @@ class VerbsEndpoint : public Endpoint {
   bool took(std::uint32_t lane, std::uint32_t until) const override {
     return channel_->took(lane, until);
   }
+  void withdraw() override { channel_->withdraw(); }
   const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
   std::string path() const override { return channel_->path(); }
   std::string failure() const override {
