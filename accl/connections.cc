@@ -304,6 +304,12 @@ std::string Connections::over(Rank peer) const {
   return path.empty() ? path : " over " + path;
 }
 
+void Connections::withdraw() {
+  for (const auto& endpoint : endpoints_) {
+    if (endpoint != nullptr) endpoint->withdraw();
+  }
+}
+
 std::vector<DeadPath> Connections::dead_paths() const {
   const std::lock_guard lock(mutex_);
   std::vector<DeadPath> dead;

@@ -72,6 +72,8 @@ class Connections {
   std::string failure(Rank peer) const;
   // " over 10.0.1.2:41234 on eth0 to 10.0.3.2:35555" for a sentence; empty where nothing is known.
   std::string over(Rank peer) const;
+  // Of a call that failed: no peer writes into its memory any more.
+  void withdraw();
   // Connections that carry nothing. From any thread.
   std::vector<DeadPath> dead_paths() const;
 

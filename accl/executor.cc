@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "accl/base/assert.h"
 #include "accl/runs.h"
@@ -32,6 +33,7 @@ void Executor::begin(const Binding& binding) {
     if (fiber.marks.size() < program.sends.size()) fiber.marks.resize(program.sends.size());
     if (fiber.scratch.size() < scratch_bytes) fiber.scratch.resize(scratch_bytes);
   }
+  find_targets();
   begin_again(binding.tag);
 }
 
@@ -44,6 +46,7 @@ void Executor::begin_again(std::uint32_t tag) {
     Fiber& fiber = fibers_[i];
     fiber.slice = i;
     fiber.operation = 0;
+    fiber.ahead = {};
     fiber.is_active = true;
     fiber.is_entered = fiber.is_executed = false;
   }
@@ -71,6 +74,7 @@ bool Executor::advance_fiber(Fiber& fiber) {
     if (!fiber.is_entered) enter(fiber, operation);
     if (fiber.bytes != 0) {
       if (!fiber.is_executed && !execute(fiber, operation)) return moved;
+      if (asks_ahead_) expect_ahead(fiber);
       if (!send(fiber, operation)) return moved;
     }
     ++fiber.operation;
@@ -81,11 +85,12 @@ bool Executor::advance_fiber(Fiber& fiber) {
 }
 
 void Executor::enter(Fiber& fiber, const Operation& operation) {
-  fiber.bytes = places(fiber).bytes(operation.has_target ? operation.target : operation.a.slice);
+  fiber.bytes = bytes_of(fiber, operation);
   fiber.is_entered = true;
   fiber.is_executed = !operation.has_target;
   fiber.send = operation.sends_begin;
-  fiber.expectation = Expectation::none;
+  const auto asked = std::exchange(fiber.ahead[fiber.operation % most_ahead], Expectation::none);
+  fiber.expectation = asked == Expectation::accepted ? asked : Expectation::none;
   for (std::uint32_t i = operation.sends_begin; i < operation.sends_end; ++i) fiber.marks[i] = {};
 }
 
@@ -155,36 +160,19 @@ bool Executor::find_message(Fiber& fiber, const Operand& operand, const std::byt
 
 bool Executor::execute(Fiber& fiber, const Operation& operation) {
   if (!is_drained(fiber, operation)) return false;
-  expect_direct(fiber, operation);
+  if (asks_ahead_) {
+    expect_direct(fiber, operation);
+    expect_ahead(fiber);
+  }
   if (!is_arrived(fiber, operation.a) || !is_arrived(fiber, operation.b)) return false;
   Inputs inputs;
   if (!find_message(fiber, operation.a, inputs.a, inputs.is_a_viewed)) return false;
   if (!find_message(fiber, operation.b, inputs.b, inputs.is_b_viewed)) return false;
-  const bool is_there_already =
-      fiber.expectation == Expectation::accepted &&
-      lane(fiber, operation.a.peer)
-          .endpoint()
-          .took(fiber.lane, lane(fiber, operation.a.peer).in_until(fiber.bytes));
-  if (!is_there_already) compute(fiber, operation, inputs, open_slots(fiber, operation));
+  if (!is_taken(fiber, operation)) compute(fiber, operation, inputs, open_slots(fiber, operation));
   release(fiber, operation.a, inputs.is_a_viewed);
   release(fiber, operation.b, inputs.is_b_viewed);
   fiber.is_executed = true;
   return true;
-}
-
-// Lets a message that only has to be put in its place arrive there. Asked once per operation.
-void Executor::expect_direct(Fiber& fiber, const Operation& operation) {
-  if (fiber.expectation != Expectation::none) return;
-  fiber.expectation = Expectation::refused;
-  if (operation.is_reduce || operation.a.kind != Operand::Kind::message) return;
-  Lane& from = lane(fiber, operation.a.peer);
-  if (from.is_pull() || fiber.bytes < direct_bytes ||
-      !places(fiber).is_contiguous(operation.target))
-    return;
-  std::byte* const at = places(fiber).address(operation.target.buffer, operation.target.chunk);
-  if (from.endpoint().expect(fiber.lane, from.in_until(fiber.bytes), {at, fiber.bytes})) {
-    fiber.expectation = Expectation::accepted;
-  }
 }
 
 void Executor::release(Fiber& fiber, const Operand& operand, bool viewed) {

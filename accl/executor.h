@@ -11,6 +11,9 @@
 //   2. Messages are released when their operation is done, in the order they came.
 //   3. A slice is finished only when nothing of it is in flight: the caller may reuse its buffers.
 //   4. advance() never blocks, and allocates nothing.
+//   5. A peer may write to memory of the user from when a message is expected there until it is
+//      taken: never before the last operation that uses what lies there is done, and what it sent
+//      has left.
 #pragma once
 
 #include <array>
@@ -58,6 +61,9 @@ class Executor {
     bool is_pending = false;  // Neither sent nor read, as far as we know.
   };
   enum class Expectation : std::uint8_t { none, refused, accepted };
+  // Operations of a fiber that are looked at for messages to expect: the one it is at, and those
+  // behind. So a lane is never asked for more than its endpoint remembers.
+  static constexpr std::uint32_t most_ahead = most_expected;
 
   struct Fiber {
     std::uint32_t lane = 0;
@@ -69,7 +75,8 @@ class Executor {
     bool is_entered = false;   // bytes is known.
     bool is_executed = false;  // Only sends are left of the operation.
     Expectation expectation = Expectation::none;
-    std::vector<Mark> marks;           // By send of the program.
+    std::array<Expectation, most_ahead> ahead{};  // Of operations behind, modulo most_ahead.
+    std::vector<Mark> marks;                      // By send of the program.
     std::vector<std::byte> scratch;    // Scratch chunks of the program, largest_piece apart.
     std::vector<std::byte> packing;    // A message in one piece, for push transports.
     const Lane* packed_for = nullptr;  // Who may still read `packing`, and until where.
@@ -104,7 +111,15 @@ class Executor {
   bool is_arrived(Fiber& fiber, const Operand& operand);
   bool is_drained(Fiber& fiber, const Operation& operation);
   bool is_left(Fiber& fiber, std::uint32_t send);
+  void find_targets();
+  bool is_taken(Fiber& fiber, const Operation& operation);
   void expect_direct(Fiber& fiber, const Operation& operation);
+  void expect_ahead(Fiber& fiber);
+  bool expect(Fiber& fiber, std::uint32_t number);
+  std::uint32_t until_of(Fiber& fiber, std::uint32_t number);
+  std::uint32_t bytes_of(const Fiber& fiber, const Operation& operation) const {
+    return places(fiber).bytes(operation.has_target ? operation.target : operation.a.slice);
+  }
   void release(Fiber& fiber, const Operand& operand, bool viewed);
   Slots open_slots(Fiber& fiber, const Operation& operation);
   void compute(Fiber& fiber, const Operation& operation, const Inputs& inputs, const Slots& slots);
@@ -148,6 +163,7 @@ class Executor {
   Binding binding_;
   std::uint32_t slices_ = 0;
   std::uint32_t active_ = 0;  // Fibers with work left.
+  bool asks_ahead_ = false;   // There may be messages to expect.
   std::uint32_t blocked_on_ = 0;
   bool is_mismatch_ = false;
   std::array<Fiber, most_lanes> fibers_;

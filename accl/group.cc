@@ -137,10 +137,16 @@ void Group::run_now(const Call& call) {
   }
 }
 
-// What this rank gives for a failure from now on. What only this rank can know all others are told;
-// for the rest the verdict is awaited that all ranks give: a peer that closed its connection may
-// have done so because of a third one.
+// What this rank gives for a failure from now on; its memory is the caller's again. What only this
+// rank can know all others are told; for the rest the verdict is awaited that all ranks give: a
+// peer that closed its connection may have done so because of a third one.
 Error Group::settle(const Error& error) {
+  Error settled = verdict_for(error);
+  connections_.withdraw();
+  return settled;
+}
+
+Error Group::verdict_for(const Error& error) {
   if (watch_->failed()) return watch_->verdict();
   if (error.kind() == ErrorKind::system || error.kind() == ErrorKind::invalid_usage) {
     watch_->give_up(error.what());

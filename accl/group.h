@@ -78,6 +78,7 @@ class Group final : public Communicator {
   void begin_straight(const Call& call, Straight& straight);
   void open(Route& route);
   Error settle(const Error& error);
+  Error verdict_for(const Error& error);
   void end();
   void drive();
   bool drive_some();

@@ -128,6 +128,14 @@ class Lane {
   }
   std::uint32_t in_until(std::uint32_t bytes) const { return after(in_, bytes).position; }
 
+  // Where messages after the next one will end.
+  RingCursor in() const { return in_; }
+  RingCursor after(RingCursor at, std::uint32_t bytes) const {
+    const std::uint32_t whole = whole_bytes(bytes);
+    const RingCursor from = start(at, bytes);
+    return {from.position + whole / ring_unit_bytes, from.offset + whole};
+  }
+
   // Done with the message. The peer is told in bulk; `at_once` where it waits for just this.
   void release(std::uint32_t bytes, bool at_once) {
     if (bytes <= tiny_bytes && is_cell_here()) {
@@ -179,11 +187,6 @@ class Lane {
     const std::uint32_t limit = std::min(ring_bytes_, std::max(3 * whole, small_limit_bytes));
     if (at.offset + whole <= limit) return at;
     return {at.position + (ring_bytes_ - at.offset) / ring_unit_bytes, 0};
-  }
-  RingCursor after(RingCursor at, std::uint32_t bytes) const {
-    const std::uint32_t whole = whole_bytes(bytes);
-    const RingCursor from = start(at, bytes);
-    return {from.position + whole / ring_unit_bytes, from.offset + whole};
   }
 
   Endpoint* endpoint_ = nullptr;

@@ -23,6 +23,7 @@ class Lowering {
     find_messages_read_in_place();
     for (std::uint32_t i = 0; i < steps_.size(); ++i) add(i);
     find_read_again();
+    find_free_targets();
     return std::move(program_);
   }
 
@@ -193,6 +194,33 @@ class Lowering {
       if (at->has_target) at->is_read_again = is_marked(at->target);
       mark(at->a);
       mark(at->b);
+    }
+  }
+
+  // For every place the operation behind the last one that used it. What an operation sends is its
+  // target or what it reads; whether that has left is for its drains to say.
+  void find_free_targets() {
+    std::vector<std::uint32_t> used_until[2];
+    const auto touch = [&](const Slice& slice, std::uint32_t operation) {
+      auto& chunks = used_until[memory_of(slice.buffer) == Buffer::scratch ? 1 : 0];
+      const std::uint32_t end = slice.chunk + slice.count;
+      if (chunks.size() < end) chunks.resize(end);
+      std::uint32_t latest = 0;
+      for (std::uint32_t c = slice.chunk; c < end; ++c) {
+        latest = std::max(latest, chunks[c]);
+        chunks[c] = operation + 1;
+      }
+      return latest;
+    };
+    for (std::uint32_t i = 0; i < program_.operations.size(); ++i) {
+      Operation& operation = program_.operations[i];
+      for (const Operand& operand : {operation.a, operation.b}) {
+        if (operand.kind == Operand::Kind::local) touch(operand.slice, i);
+      }
+      if (!operation.has_target) continue;
+      const std::uint32_t free_from = touch(operation.target, i);
+      const bool is_put = !operation.is_reduce && operation.a.kind == Operand::Kind::message;
+      if (is_put) operation.free_from = free_from;
     }
   }
 

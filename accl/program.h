@@ -22,9 +22,14 @@ struct Operand {
 // target = a, or target = a op b; then the result goes to the peers of `sends`.
 // An operation without a target sends `a`, which is local then.
 struct Operation {
+  static constexpr std::uint32_t never = 0xffffffff;
+
   bool is_reduce = false;
   bool has_target = false;
   bool is_read_again = false;  // A later operation of this list reads the target from memory.
+  // It only puts a message in its place, and nothing from this operation of the list on until then
+  // reads, writes or sends what lies there. never: it does more.
+  std::uint32_t free_from = never;
   Slice target;
   Operand a, b;
   std::uint32_t sends_begin = 0, sends_end = 0;    // In Program::sends.

@@ -35,6 +35,7 @@ class ForwardEndpoint : public Endpoint {
   bool took(std::uint32_t lane, std::uint32_t until) const override {
     return inner_->took(lane, until);
   }
+  void withdraw() override { inner_->withdraw(); }
   const std::byte* view(const RegionKey& key, std::uint64_t offset, std::uint64_t bytes) override {
     return inner_->view(key, offset, bytes);
   }

@@ -85,7 +85,8 @@ struct Geometry {
   std::uint32_t ring_bytes = 1 << 20;  // Per lane and direction; a multiple of 4096.
 };
 
-constexpr std::size_t max_pieces = 256;  // Of one Parcel.
+constexpr std::uint32_t most_expected = 8;  // Messages of a lane that a caller may expect.
+constexpr std::size_t max_pieces = 256;     // Of one Parcel.
 
 struct Parcel {
   Head head{};
@@ -144,11 +145,17 @@ class Endpoint {
   // Tells the peer that our inbox is free until this position.
   virtual void release(std::uint32_t lane, std::uint32_t position) = 0;
 
-  // Push transports may let the payload of the next message to arrive on a lane (the one that ends
-  // at `until`) land in `target` instead of the inbox. False where it is too late or not offered.
-  // After a true answer, `took` says once the message arrived whether the payload is in `target`.
+  // Push transports may let the payload of a message to come on a lane (the one that ends at
+  // `until`) land in `target` instead of the inbox. Asked in the order of the messages. False where
+  // it is too late or not offered, or too many are asked for. After a true answer `target` is the
+  // transport's until the message arrived, and `took` says from then on, until it is released,
+  // whether the payload is in `target`. No more than most_expected wait so on a lane at a time.
   virtual bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) = 0;
   virtual bool took(std::uint32_t lane, std::uint32_t until) const = 0;
+
+  // For a caller that gives up before all that it expects came: nothing lands in any target any
+  // more when this returns. The connection may end by it.
+  virtual void withdraw() {}
 
   // Plain loads from the peer's memory: its registered bytes [offset, offset+bytes), or null where
   // they cannot be mapped here.

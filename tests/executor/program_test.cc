@@ -67,6 +67,24 @@ TEST(Lowering, AWriteWaitsForTheLatestSendOfWhatItOverwrites) {
   EXPECT_EQ(program.drains[second.drains_begin], 2u);
 }
 
+// The last use of a place is what counts, and what reduces has no place to wait for.
+TEST(Lowering, KnowsFromWhenAMessageMayComeToItsPlace) {
+  StepList list;
+  list.recv(output(3), p2);  // Nobody used it.
+  list.send(input(0), p1, output(0));
+  list.reduce(output(1), input(1), input(2));
+  list.send(output(1), p1, output(1));
+  list.copy(output(4), input(2));
+  list.recv(output(1), p1);  // Behind the reduction and its send.
+  list.recv(output(0), p2);  // In place this is input(0).
+  list.recv(output(1), p1);  // Again.
+  const Program program = lower(list.steps(), 5);
+  std::vector<std::uint32_t> free_from;
+  for (const Operation& operation : program.operations) free_from.push_back(operation.free_from);
+  constexpr std::uint32_t never = Operation::never;
+  EXPECT_EQ(free_from, (std::vector<std::uint32_t>{0, never, never, never, 3, 2, 5}));
+}
+
 TEST(Lowering, KnowsWhichResultsAreReadAgain) {
   StepList list;
   list.recv(output(0), p1);

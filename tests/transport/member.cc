@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -46,12 +47,19 @@ bool is_payload(const std::byte* data, std::uint32_t tag, std::uint32_t bytes) {
 
 Link::Link(std::unique_ptr<Endpoint> endpoint, const Geometry& geometry, std::uint32_t me,
            std::uint32_t peer)
-    : endpoint_(std::move(endpoint)),
-      geometry_(geometry),
+    : geometry_(geometry),
       me_(me),
       peer_(peer),
       lanes_(geometry.lanes, LaneBook(geometry.ring_bytes)),
-      random_(me * 1000 + peer) {}
+      endpoint_(std::move(endpoint)),
+      random_(me * 1000 + peer) {
+  for (LaneBook& book : lanes_) book.target.resize(geometry.ring_bytes);
+}
+
+void Link::know_targets(Transport& transport) {
+  if (endpoint_->outbox(0) != nullptr) return;
+  for (LaneBook& book : lanes_) regions_.push_back(transport.add({.bytes = book.target}));
+}
 
 bool Link::step(const Script& script) {
   bool moved = false;
@@ -165,9 +173,10 @@ void Link::ask_for_next(std::uint32_t lane, std::uint32_t bytes) {
   LaneBook& book = lanes_[lane];
   if (book.asked || bytes == 0 || book.in.number % 2 == 0) return;
   book.asked = true;
-  book.target.assign(bytes, std::byte{0xDD});
+  const std::span<std::byte> target = std::span(book.target).first(bytes);
+  std::ranges::fill(target, std::byte{0xDD});
   const AllocationCheck check;
-  book.promised = endpoint_->expect(lane, book.in.ring.next(bytes).until, book.target);
+  book.promised = endpoint_->expect(lane, book.in.ring.next(bytes).until, target);
 }
 
 void Link::check_message(std::uint32_t lane, const Script& script, const Place& place,
@@ -193,6 +202,7 @@ Member::Member(std::unique_ptr<Transport> transport, const Geometry& geometry, s
     links_.emplace_back(transport_->open(Rank(peer), std::move(meeting)), geometry, me, peer);
   }
   for (Link& link : links_) link.endpoint().finish(Deadline(patience));
+  for (Link& link : links_) link.know_targets(*transport_);
 }
 
 bool Member::step(const Script& script) {

@@ -37,6 +37,8 @@ class Link {
        std::uint32_t peer);
 
   Endpoint& endpoint() { return *endpoint_; }
+  // What is expected lands in memory that the transport knows, where it is one that pushes.
+  void know_targets(Transport& transport);
   bool step(const Script& script);  // True where anything was sent or received.
   bool done(const Script& script) const;
 
@@ -49,7 +51,7 @@ class Link {
     explicit LaneBook(std::uint32_t ring_bytes) : out(ring_bytes), in(ring_bytes) {}
     Direction out, in;
     std::deque<Payload> unsent;     // Push: must not change until sent.
-    std::vector<std::byte> target;  // Given to expect() for the next message.
+    std::vector<std::byte> target;  // Of a ring's size; given to expect() for the next message.
     bool asked = false;             // expect() was tried for it,
     bool promised = false;          // and gave true.
   };
@@ -62,10 +64,11 @@ class Link {
   void drop_sent(std::uint32_t lane);
   bool put(std::uint32_t lane, const Parcel& parcel, std::vector<std::byte>& payload);
 
-  std::unique_ptr<Endpoint> endpoint_;
   Geometry geometry_;
   std::uint32_t me_, peer_;
   std::vector<LaneBook> lanes_;
+  std::vector<std::unique_ptr<Region>> regions_;  // Of the targets.
+  std::unique_ptr<Endpoint> endpoint_;            // It ends before what it writes to.
   std::mt19937 random_;
 };
 

@@ -2,6 +2,7 @@
 // libibverbs, and whose device then answers everything itself.
 #pragma once
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,6 +61,29 @@ class AloneChannel {
     place.until = parcel.until;
   }
 
+  // Receives one message on a lane: in `target` if it is expected there, else it is copied there.
+  // Gives whether it was expected.
+  bool receive(std::uint32_t lane, std::span<std::byte> target, bool is_expected) {
+    Place& place = incoming_[lane];
+    const auto bytes = static_cast<std::uint32_t>(target.size());
+    const std::uint32_t units = message_units(bytes);
+    if (place.offset + units * ring_unit_bytes > geometry.ring_bytes) {
+      place.until += (geometry.ring_bytes - place.offset) / ring_unit_bytes;
+      place.offset = 0;
+    }
+    place.until += units;
+    const bool is_placed = is_expected && channel().expect(lane, place.until, target);
+    NullDevice::deliver(lane, verbs::immediate_of(place.until, is_placed));
+    while (channel().counters(lane).arrived->load() != place.until) channel().poll();
+    if (!channel().took(lane, place.until)) {
+      const std::byte* const message = channel().inbox(lane) + place.offset;
+      std::memcpy(target.data(), message + payload_offset(bytes), bytes);
+    }
+    channel().release(lane, place.until);
+    place.offset += units * ring_unit_bytes;
+    return is_placed;
+  }
+
  private:
   struct Place {
     std::uint32_t offset = 0, until = 0;
@@ -68,7 +92,7 @@ class AloneChannel {
   std::array<std::unique_ptr<verbs::Rails>, 2> rails_;
   verbs::Registry registry_{verbs::GpuSettings{}};
   std::array<std::unique_ptr<verbs::Channel>, 2> channels_;
-  std::array<Place, geometry.lanes> places_{};
+  std::array<Place, geometry.lanes> places_{}, incoming_{};
 };
 
 }  // namespace accl::test

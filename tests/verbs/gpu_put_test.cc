@@ -15,6 +15,14 @@ namespace {
 
 constexpr Geometry geometry{.lanes = 2, .ring_bytes = 64 << 10};
 
+// What a target held, and its message's reader knew, when the driver was asked to flush.
+struct SeenAtFlush {
+  std::ptrdiff_t payload = 0;
+  std::uint32_t arrived = 0;
+};
+SeenAtFlush seen_at_flush;
+std::function<void()> look_at_flush;
+
 class VerbsGpuPut : public VerbsGpu {
  protected:
   std::unique_ptr<Transport> make(const Environment& environment = {},
@@ -100,6 +108,87 @@ TEST_F(VerbsGpuPut, AGpuThatCannotBeReadEndsTheConnectionInWords) {
   }
   EXPECT_TRUE(holds(here.endpoint->failure(), "invalid device context (CUDA error 201)"))
       << here.endpoint->failure();
+}
+
+// A payload that a GPU's memory expects: it is there, then it is flushed, then anybody is told.
+TEST_F(VerbsGpuPut, APayloadLandsInAGpuAndIsFlushedBeforeAnybodyIsTold) {
+  constexpr Geometry roomy{.lanes = 1, .ring_bytes = 1 << 20};
+  constexpr std::uint32_t bytes = 100'000;
+  struct Row {
+    int ordering, flush_options;
+    std::uint32_t by_driver, by_read;
+  };
+  for (const Row& row : {Row{100, 1, 0, 0}, Row{0, 1, 1, 0}, Row{0, 0, 0, 1}}) {
+    cuda_.set_attribute(118, row.ordering);
+    cuda_.set_attribute(117, row.flush_options);
+    auto [here, there] = join_pair(make({}, roomy), make({{"ACCL_GPU_DIRECT", "dmabuf"}}, roomy));
+    const GpuMemory memory(cuda_, 1 << 20);
+    const std::unique_ptr<Region> region =
+        there.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda, .device = 0});
+    std::byte* const real = memory.real();  // To ask would lock what records.
+    std::memset(real, 0, 1 << 20);
+    const std::uint32_t until = message_units(bytes);
+    ASSERT_TRUE(there.endpoint->expect(0, until, memory.span().subspan(4000, bytes)));
+    const std::vector<std::byte> payload(bytes, std::byte{5});
+    const std::span<const std::byte> piece(payload);
+    const std::uint64_t reads = verbs_.counts().reads;
+    seen_at_flush = {};
+    look_at_flush = [&] {
+      seen_at_flush = {std::count(real + 4000, real + 4000 + bytes, std::byte{5}),
+                       there.endpoint->counters(0).arrived->load()};
+    };
+    cuda_.set_recorder([](const char* call) {
+      record(call);
+      if (holds(call, "cuFlush")) look_at_flush();
+    });
+    calls.clear();
+    ASSERT_TRUE(here.endpoint->put(
+        0, {.head = {.bytes = bytes}, .offset = 0, .until = until, .pieces = {&piece, 1}}));
+    EXPECT_EQ(count_of("cuFlushGPUDirectRDMAWrites"), 0U) << "nobody has looked yet";
+    const Deadline deadline(patience);
+    while (there.endpoint->counters(0).arrived->load() == 0 && !deadline.passed()) {
+      there.transport->poll();
+    }
+    EXPECT_TRUE(there.endpoint->took(0, until));
+    EXPECT_EQ(std::count(real, real + (1 << 20), std::byte{5}), bytes);
+    EXPECT_EQ(count_of("cuFlushGPUDirectRDMAWrites"), row.by_driver);
+    EXPECT_EQ(verbs_.counts().reads - reads, row.by_read);
+    if (row.by_driver == 0) continue;
+    EXPECT_EQ(seen_at_flush.payload, bytes) << "the write comes first";
+    EXPECT_EQ(seen_at_flush.arrived, 0U) << "and who waits is told last";
+  }
+}
+
+TEST_F(VerbsGpuPut, AGpuThatCannotBeFlushedEndsTheConnectionInWords) {
+  constexpr Geometry roomy{.lanes = 1, .ring_bytes = 1 << 20};
+  constexpr std::uint32_t bytes = 100'000;
+  cuda_.set_attribute(118, 0);
+  cuda_.set_attribute(117, 1);
+  auto [here, there] = join_pair(make({}, roomy), make({}, roomy));
+  const GpuMemory memory(cuda_, 1 << 20);
+  const std::unique_ptr<Region> region =
+      there.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda});
+  const std::uint32_t until = message_units(bytes);
+  ASSERT_TRUE(there.endpoint->expect(0, until, memory.span().first(bytes)));
+  const std::vector<std::byte> payload(bytes, std::byte{5});
+  const std::span<const std::byte> piece(payload);
+  ASSERT_TRUE(here.endpoint->put(
+      0, {.head = {.bytes = bytes}, .offset = 0, .until = until, .pieces = {&piece, 1}}));
+  cuda_.fail_call(1, 201);
+  for (const Deadline deadline(patience); !there.endpoint->broken() && !deadline.passed();) {
+    there.transport->poll();
+  }
+  EXPECT_TRUE(holds(there.endpoint->failure(), "flushed")) << there.endpoint->failure();
+  EXPECT_EQ(there.endpoint->counters(0).arrived->load(), 0U) << "nobody reads what is not there";
+}
+
+TEST_F(VerbsGpuPut, MemoryOfAGpuThatIsStagedIsNoTarget) {
+  constexpr Geometry roomy{.lanes = 1, .ring_bytes = 1 << 20};
+  auto [here, there] = join_pair(make({}, roomy), make({{"ACCL_GPU_DIRECT", "staging"}}, roomy));
+  const GpuMemory memory(cuda_, 1 << 20);
+  const std::unique_ptr<Region> region =
+      there.transport->add({.bytes = memory.span(), .kind = MemoryKind::cuda});
+  EXPECT_FALSE(there.endpoint->expect(0, 2000, memory.span().first(100'000)));
 }
 
 // Each call of adding GPU memory in turn, of either library.

@@ -33,6 +33,12 @@ class NullDevice {
 
   static std::uint64_t posted() { return state().posted; }
 
+  // A message of the peer comes, which says this.
+  static void deliver(std::uint32_t lane, std::uint32_t immediate) {
+    state().lanes[lane].has_come = true;
+    state().lanes[lane].immediate = immediate;
+  }
+
  private:
   // A release answers so many messages, as a peer's that reads them in bulk.
   static constexpr std::uint32_t messages_per_release = 64;
@@ -42,6 +48,8 @@ class NullDevice {
     bool has_signalled = false;
     std::uint32_t position = 0;  // Behind the last message.
     std::uint32_t unreleased = 0;
+    bool has_come = false;  // A message of the peer.
+    std::uint32_t immediate = 0;
   };
   struct State {
     std::array<Lane, 8> lanes{};
@@ -65,6 +73,9 @@ class NullDevice {
     queue.wr_start = [](ibv_qp_ex*) {};
     queue.wr_complete = [](ibv_qp_ex*) { return 0; };
     queue.wr_send_imm = [](ibv_qp_ex* to, __be32) { take(to->wr_id, to->wr_flags); };
+    queue.wr_rdma_write = [](ibv_qp_ex* to, std::uint32_t, std::uint64_t) {
+      take(to->wr_id, to->wr_flags);
+    };
     queue.wr_rdma_write_imm = [](ibv_qp_ex* to, std::uint32_t, std::uint64_t, __be32 value) {
       take_message(take(to->wr_id, to->wr_flags), value);
     };
@@ -84,7 +95,7 @@ class NullDevice {
   }
 
   static void take_message(Lane& lane, __be32 value) {
-    lane.position = ntohl(value);
+    lane.position = verbs::position_of(ntohl(value), lane.position);
     ++lane.unreleased;
   }
 
@@ -98,12 +109,19 @@ class NullDevice {
 
   static int poll_cq(ibv_cq*, int most, ibv_wc* done) {
     int count = 0;
-    for (std::uint8_t i = 0; i < state().lanes.size() && count + 2 <= most; ++i) {
+    for (std::uint8_t i = 0; i < state().lanes.size() && count + 3 <= most; ++i) {
       Lane& lane = state().lanes[i];
       if (lane.has_signalled) {
         lane.has_signalled = false;
         done[count] = {};
         done[count++].wr_id = lane.signalled;
+      }
+      if (lane.has_come) {
+        lane.has_come = false;
+        done[count] = {};
+        done[count].opcode = IBV_WC_RECV_RDMA_WITH_IMM;
+        done[count].imm_data = htonl(lane.immediate);
+        done[count++].wr_id = verbs::Ticket{.lane = i, .is_receive = true}.pack();
       }
       if (lane.unreleased < messages_per_release) continue;
       lane.unreleased = 0;

@@ -74,6 +74,46 @@ TEST_P(VerbsPosting, CallsNoKernel) {
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
+// What a receiver does for a payload in its place: the grant is one request, and all else is free.
+TEST(VerbsReceiving, AllocatesNothingAndTakesNoLock) {
+  AloneChannel alone(std::getenv("ACCL_FAKE_VERBS"));
+  std::vector<std::byte> target(100'000);
+  const auto claim = alone.know(target);
+  alone.put(0, target);
+  const std::uint64_t posted = NullDevice::posted();
+  const std::uint64_t before = locks;
+  std::uint32_t placed = 0;
+  {
+    const AllocationCheck check;
+    for (std::uint32_t i = 0; i < puts; ++i) placed += alone.receive(i % 4, target, true);
+  }
+  EXPECT_EQ(locks, before);
+  EXPECT_EQ(placed, puts);
+  const std::uint64_t releases = NullDevice::posted() - posted - placed;
+  EXPECT_GT(releases, 0U);
+  EXPECT_LE(releases, puts) << "which any message has";
+}
+
+TEST(VerbsReceiving, CallsNoKernel) {
+  AloneChannel alone(std::getenv("ACCL_FAKE_VERBS"));
+  std::vector<std::byte> target(100'000);
+  const auto claim = alone.know(target);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) ::_exit(2);
+    bool is_placed = true;
+    for (std::uint32_t i = 0; i < puts; ++i) {
+      is_placed = alone.receive(i % 4, target, true) && is_placed;
+    }
+    ::syscall(SYS_exit, is_placed ? 0 : 3);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) GTEST_SKIP() << "no seccomp here";
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, VerbsPosting, testing::Values(8U, 112U, 4096U, 100'000U));
 
 }  // namespace

@@ -38,7 +38,7 @@ struct Expectation {
   std::uint32_t until = 0;
   std::span<std::byte> target;
 };
-constexpr std::uint32_t max_expectations = 8;  // Per lane.
+constexpr std::uint32_t max_expectations = most_expected;  // Per lane.
 
 // One lane of an endpoint, shared by its sending and its receiving half. The counters are the
 // LaneCounters of transport.h; the rest belongs to the driving thread.

@@ -42,7 +42,7 @@ class Inbox {
     std::uint32_t until = 0;
     std::span<std::byte> target;
   };
-  static constexpr std::uint32_t max_expectations = 8;
+  static constexpr std::uint32_t max_expectations = most_expected;
 
   struct alignas(64) Lane {
     std::atomic<std::uint32_t> arrived{0};

@@ -16,9 +16,6 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
-// Lending spares a copy and costs an acknowledgement, for which the end of a call waits: about what
-// a core copies in some microseconds.
-constexpr std::uint32_t least_lent_bytes = 32 << 10;
 
 bool is_ahead(std::uint32_t position, std::uint32_t of) {
   return static_cast<std::int32_t>(position - of) > 0;
@@ -95,27 +92,45 @@ bool Channel::is_lendable(const Lane& lane, const Parcel& parcel) {
          device_memory(lane, parcel.pieces[0]) != nullptr;
 }
 
+// Of `memory_`.
+ibv_sge Channel::own_bytes(const Lane& lane, const std::byte* at, std::uint32_t bytes) const {
+  return {.addr = reinterpret_cast<std::uint64_t>(at), .length = bytes, .lkey = lane.memory_key};
+}
+
+// Of a message that is lent or placed.
+ibv_sge Channel::payload_of(Lane& lane, const Sent& message) {
+  const auto number = static_cast<std::uint32_t>(&lane - lanes_.data());
+  if (message.lent.empty()) {
+    const std::byte* const at = outbox(number) + message.offset + large_payload_offset;
+    return own_bytes(lane, at, message.bytes - large_payload_offset);
+  }
+  const ibv_mr* const memory = device_memory(lane, message.lent);
+  ACCL_ASSERT(memory != nullptr, number);
+  return {.addr = reinterpret_cast<std::uint64_t>(message.lent.data()),
+          .length = static_cast<std::uint32_t>(message.lent.size()),
+          .lkey = memory->lkey};
+}
+
+// A payload that is placed goes first: the queue keeps their order, so who hears of the head has
+// it.
 int Channel::post(Lane& lane, const Queue::Word* word, Sent& message) {
   const auto number = static_cast<std::uint32_t>(&lane - lanes_.data());
+  const bool is_apart = message.is_placed || !message.lent.empty();
+  const std::uint32_t bytes = is_apart ? large_payload_offset : message.bytes;
   std::array<ibv_sge, most_gathered> from;
-  from[0] = {.addr = reinterpret_cast<std::uint64_t>(outbox(number) + message.offset),
-             .length = message.bytes,
-             .lkey = lane.memory_key};
-  if (!message.lent.empty()) {
-    const ibv_mr* const memory = device_memory(lane, message.lent);
-    ACCL_ASSERT(memory != nullptr, number);
-    from[1] = {.addr = reinterpret_cast<std::uint64_t>(message.lent.data()),
-               .length = static_cast<std::uint32_t>(message.lent.size()),
-               .lkey = memory->lkey};
-  }
-  const bool is_inline = message.lent.empty() && message.bytes <= lane.queue->longest_inline();
-  const Queue::Write write{.to = lane.peer_inbox + message.offset,
-                           .key = lane.peer_key,
-                           .immediate = message.until,
-                           .from = {from.data(), message.lent.empty() ? 1U : 2U},
-                           .is_inline = is_inline,
-                           .is_signalled = !is_inline};
-  const int error = lane.queue->post(word, &write);
+  from[0] = own_bytes(lane, outbox(number) + message.offset, bytes);
+  if (is_apart) from[1] = payload_of(lane, message);
+  const bool is_gathered = is_apart && !message.is_placed;
+  const bool is_inline = !is_gathered && bytes <= lane.queue->longest_inline();
+  const std::array<Queue::Write, most_writes> writes{
+      {{.to = message.place, .key = message.key, .from = {&from[1], 1}},
+       {.to = lane.peer_inbox + message.offset,
+        .key = lane.peer_key,
+        .immediate = immediate_of(message.until, message.is_placed),
+        .from = {from.data(), is_gathered ? 2U : 1U},
+        .is_inline = is_inline,
+        .is_signalled = is_apart || !is_inline}}};
+  const int error = lane.queue->post(word, std::span(writes).subspan(message.is_placed ? 0 : 1));
   message.number = lane.queue->posted();
   return error;
 }
@@ -124,15 +139,17 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   ACCL_ASSERT(lane < lanes_.size() && parcel.pieces.size() <= max_pieces, lane,
               parcel.pieces.size());
   Lane& to = lanes_[lane];
-  if (stage_ != Stage::joined || broken_ || ending_since_) return false;
+  if (!is_open()) return false;
+  Sent message{.until = parcel.until, .offset = parcel.offset};
+  find_place(to, parcel, message);
   const Queue::Word word{.immediate = to.freed};
   const bool has_word = to.told != to.freed;
-  if (to.window_again != to.window_next || !to.queue->has_room(has_word ? 2 : 1)) return false;
+  const std::uint32_t requests = 1U + has_word + message.is_placed;
+  if (to.window_again != to.window_next || !to.queue->has_room(requests)) return false;
   if (!has_window(to)) return false;
-  Sent message{.until = parcel.until, .offset = parcel.offset};
   if (is_lendable(to, parcel)) {
     std::memcpy(outbox(lane) + parcel.offset, &parcel.head, sizeof parcel.head);
-    message.bytes = payload_offset(parcel.head.bytes);
+    message.bytes = large_payload_offset;
     message.lent = parcel.pieces[0];
     ACCL_ASSERT(message.lent.size() == parcel.head.bytes, message.lent.size(), parcel.head.bytes);
   } else {
@@ -169,15 +186,6 @@ void Channel::take_back(Lane& lane) {
   }
 }
 
-// From now on it is as if it had been copied at once. Where that fails the channel ends.
-void Channel::copy_lent(std::uint32_t lane, Sent& message) {
-  if (message.lent.empty()) return;
-  if (copy(outbox(lane) + message.offset + message.bytes, message.lent)) {
-    message.bytes += static_cast<std::uint32_t>(message.lent.size());
-  }
-  message.lent = {};
-}
-
 void Channel::give_back(std::span<const std::byte> memory) {
   const std::less<const std::byte*> is_before;
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
@@ -188,7 +196,7 @@ void Channel::give_back(std::span<const std::byte> memory) {
       const bool meets = is_before(message.lent.data(), memory.data() + memory.size()) &&
                          is_before(memory.data(), message.lent.data() + message.lent.size());
       if (!meets) continue;
-      if (is_ahead(message.until, released)) copy_lent(i, message);
+      if (is_ahead(message.until, released)) take_home(i, message);
       message.lent = {};  // A released one arrived, and its place may be another's.
     }
   }
@@ -207,7 +215,7 @@ void Channel::release(std::uint32_t lane, std::uint32_t position) {
 }
 
 void Channel::tell_releases() {
-  if (stage_ != Stage::joined || broken_ || ending_since_) return;
+  if (!is_open()) return;
   for (std::uint64_t left = dirty_; left != 0; left &= left - 1) {
     tell_release(static_cast<std::uint32_t>(std::countr_zero(left)), false);
   }
@@ -221,7 +229,7 @@ void Channel::tell_release(std::uint32_t number, bool is_signalled) {
   if (lane.told == lane.freed && !is_signalled) return;
   lane.told = lane.freed;
   const Queue::Word word{.immediate = lane.freed, .is_signalled = is_signalled};
-  note_post(number, lane.queue->post(&word, nullptr));
+  note_post(number, lane.queue->post(&word, {}));
 }
 
 bool Channel::poll() {
@@ -250,9 +258,11 @@ bool Channel::poll(Completions& completions) {
   return moved;
 }
 
-void Channel::take_message(Lane& lane, std::uint32_t until) {
+void Channel::take_message(Lane& lane, std::uint32_t immediate) {
   const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
+  const std::uint32_t until = position_of(immediate, lane.arrived.load(std::memory_order_relaxed));
   if (until - lane.freed > units) return begin_end("it sent more than the ring holds");
+  if (!take_payload(lane, until, is_placed(immediate))) return;
   lane.arrived.store(until, std::memory_order_release);
 }
 

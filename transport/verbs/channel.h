@@ -7,6 +7,10 @@
 // ring, which is free exactly as long as the peer's; but a large payload in registered memory is
 // lent: the device reads it where it lies, and the sender may change it once that was acknowledged.
 //
+// A receiver that expects a large payload in registered memory grants the sender a place there
+// (grant.h). A sender that finds the grant in time puts the payload in that place and then the head
+// into the ring; who does not puts both into the ring. Either way the message takes the same room.
+//
 // When a queue breaks, the peers replace all queues of the channel, on other ports where theirs do
 // not work any more: each stops its own, so that nothing can arrive late, tells the other the last
 // message that did arrive, and sends again from its copies what did not (restarting.cc). A queue
@@ -27,11 +31,18 @@
 #include "accl/base/error.h"
 #include "transport/lazy_memory.h"
 #include "transport/talk.h"
+#include "transport/verbs/grant.h"
 #include "transport/verbs/memory.h"
 #include "transport/verbs/queue.h"
 #include "transport/verbs/rail.h"
 
 namespace accl::verbs {
+
+// From here on payloads in registered memory are sent from where they lie, and received where they
+// are expected. That spares a copy and costs an acknowledgement, for which the end of a call waits,
+// or a grant: about what a core copies in some microseconds.
+constexpr std::uint32_t least_lent_bytes = 32 << 10;
+constexpr std::uint32_t large_payload_offset = payload_offset(least_lent_bytes);
 
 class Channel {
  public:
@@ -61,6 +72,9 @@ class Channel {
   const std::byte* inbox(std::uint32_t lane) const;
   bool put(std::uint32_t lane, const Parcel& parcel);
   void release(std::uint32_t lane, std::uint32_t position);
+  bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target);
+  bool took(std::uint32_t lane, std::uint32_t until) const;
+  void withdraw();
 
   // Takes completions, and tells releases. True where anything came.
   bool poll();
@@ -105,16 +119,21 @@ class Channel {
     std::uint32_t number = 0;              // Of its ticket.
     std::span<const std::byte> lent = {};  // What follows those bytes; empty: nothing.
     bool is_gone = false;                  // It was lent, and may have changed since.
+    bool is_placed = false;                // The payload goes to `place` of the peer, under `key`.
+    std::uint32_t key = 0;
+    std::uint64_t place = 0;
   };
 
   struct alignas(64) Lane {
     std::atomic<std::uint32_t> arrived{0}, released{0}, sent{0};
     std::uint32_t put_until = 0;
     std::uint32_t freed = 0, told = 0;  // Our own last release, and what the peer heard of it.
-    std::uint64_t peer_inbox = 0;
+    std::uint64_t peer_inbox = 0, peer_mailbox = 0;
     std::uint32_t peer_key = 0;
     std::uint32_t memory_key = 0;  // Of `memory_`, on this lane's rail.
     std::size_t ring_at = 0;       // Of our inbox, in `memory_`; the copy is behind all of those.
+    Mailbox mailbox;               // What the peer grants us,
+    Granted granted;               // and what we granted.
     std::optional<Queue> queue;
     std::uint32_t rail = 0;
     std::uint8_t generation = 0;                           // Of the queue.
@@ -186,16 +205,25 @@ class Channel {
   bool has_window(Lane& lane);
   bool copy(std::byte* to, std::span<const std::byte> piece);
   std::uint32_t pack(std::uint32_t lane, const Parcel& parcel);
+  ibv_sge own_bytes(const Lane& lane, const std::byte* at, std::uint32_t bytes) const;
+  ibv_sge payload_of(Lane& lane, const Sent& message);
   const ibv_mr* device_memory(const Lane& lane, std::span<const std::byte> bytes);
   bool is_lendable(const Lane& lane, const Parcel& parcel);
   void take_back(Lane& lane);
   bool is_silent(Lane& lane, Clock::time_point now);
-  void copy_lent(std::uint32_t lane, Sent& message);
+  void take_home(std::uint32_t lane, Sent& message);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
   int post(Lane& lane, const Queue::Word* word, Sent& message);
   void fail_request(const Ticket& ticket, const ibv_wc& done);
-  void take_message(Lane& lane, std::uint32_t until);
+  void begin_grants(std::uint32_t lane);
+  std::byte* mailbox(std::uint32_t lane) const;
+  std::byte* copy_of_mailbox(std::uint32_t lane) const { return mailbox(lane) + mailbox_bytes; }
+  bool is_open() const { return stage_ == Stage::joined && !broken_ && !ending_since_; }
+  void take_message(Lane& lane, std::uint32_t immediate);
+  bool post_grant(std::uint32_t lane, const Grant& grant);
+  bool take_payload(Lane& lane, std::uint32_t until, bool is_placed);
+  void find_place(Lane& lane, const Parcel& parcel, Sent& message);
   void take_word(Lane& lane, std::uint32_t position);
   void note_post(std::uint32_t lane, int error);  // An errno of the driver, or 0.
   void tell_releases();
@@ -236,7 +264,9 @@ class Channel {
   std::uint32_t connected_ = 0;  // Lanes.
   int tries_ = 0;                // Of the next lane.
 
-  LazyMemory memory_;                               // All inboxes, then all copies of the peer's.
+  // All inboxes, then all copies of the peer's, then every lane's mailbox and its copy of the
+  // peer's.
+  LazyMemory memory_;
   std::vector<std::unique_ptr<Footing>> footings_;  // By rail; before the queues, which use them.
   std::unique_ptr<Lane[]> lane_states_;
   std::span<Lane> lanes_;

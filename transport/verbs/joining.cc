@@ -53,7 +53,7 @@ Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, 
       registry_(registry),
       network_path_(network_path),
       talk_(std::move(meeting)),
-      memory_(2 * std::size_t{geometry.lanes} * geometry.ring_bytes),
+      memory_(2 * std::size_t{geometry.lanes} * (geometry.ring_bytes + mailbox_bytes)),
       lane_states_(std::make_unique<Lane[]>(geometry.lanes)),
       lanes_(lane_states_.get(), geometry.lanes),
       stalled_ms_(stalled_ms_of(rails[0].port().settings())) {
@@ -62,6 +62,7 @@ Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, 
     const std::optional<std::uint32_t> rail = rails_.working(rails_.turn_of(i));
     if (!rail) fail(ErrorKind::system, "verbs: no port of this host works any more");
     stand_on(i, *rail);
+    begin_grants(i);
   }
   path_ = port_of(0).text();
   talk_.await(sizeof(Opening));
@@ -89,6 +90,7 @@ void Channel::stand_on(std::uint32_t number, std::uint32_t rail) {
 LaneAddress Channel::address_of(std::uint32_t lane) const {
   LaneAddress address = lanes_[lane].queue->address();
   address.inbox = reinterpret_cast<std::uint64_t>(inbox(lane));
+  address.mailbox = reinterpret_cast<std::uint64_t>(mailbox(lane));
   address.key = footings_[lanes_[lane].rail]->region->rkey;
   return address;
 }
@@ -165,6 +167,7 @@ bool Channel::connect_lanes(std::span<const LaneAddress> theirs, std::uint32_t m
     if (most-- == 0 || !rails_.may_connect(tries_ > 0)) return false;
     Lane& lane = lanes_[connected_];
     lane.peer_inbox = theirs[connected_].inbox;
+    lane.peer_mailbox = theirs[connected_].mailbox;
     lane.peer_key = theirs[connected_].key;
     const NoteOfSlowness note(rails_);
     try {

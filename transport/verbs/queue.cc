@@ -190,36 +190,38 @@ int Queue::resume(std::uint32_t flow_label) {
   return error;
 }
 
-int Queue::post(const Word* word, const Write* write) {
-  ACCL_ASSERT(has_room((word != nullptr) + (write != nullptr)), posted_, retired_);
-  ibv_send_wr first{}, second{};
-  ibv_send_wr* last = nullptr;
-  const auto signal = [&](ibv_send_wr& request, bool wanted) {
+int Queue::post(const Word* word, std::span<const Write> writes) {
+  const std::size_t count = (word != nullptr) + writes.size();
+  std::array<ibv_send_wr, 1 + most_writes> requests{};
+  ACCL_ASSERT(count <= requests.size() && has_room(static_cast<std::uint32_t>(count)), posted_,
+              retired_);
+  ibv_send_wr* next = requests.data();
+  const auto add = [&](bool is_signalled) -> ibv_send_wr& {
+    ibv_send_wr& request = *next++;
+    if (&request != requests.data()) (&request - 1)->next = &request;
     ++posted_;
     request.wr_id = ticket_.pack() | posted_;
-    if (!wanted && !is_due()) return;
+    if (!is_signalled && !is_due()) return request;
     request.send_flags |= IBV_SEND_SIGNALED;
     signalled_ = posted_;
+    return request;
   };
   if (word != nullptr) {
-    first.opcode = IBV_WR_SEND_WITH_IMM;
-    first.imm_data = htonl(word->immediate);
-    signal(first, word->is_signalled);
-    last = &first;
+    ibv_send_wr& request = add(word->is_signalled);
+    request.opcode = IBV_WR_SEND_WITH_IMM;
+    request.imm_data = htonl(word->immediate);
   }
-  if (write != nullptr) {
-    ibv_send_wr& request = last == nullptr ? first : second;
-    if (last != nullptr) last->next = &request;
-    request.opcode = IBV_WR_RDMA_WRITE_WITH_IMM;
-    request.imm_data = htonl(write->immediate);
-    request.sg_list = write->from.data();
-    request.num_sge = static_cast<int>(write->from.size());
-    request.wr.rdma.remote_addr = write->to;
-    request.wr.rdma.rkey = write->key;
-    if (write->is_inline) request.send_flags |= IBV_SEND_INLINE;
-    signal(request, write->is_signalled);
+  for (const Write& write : writes) {
+    ibv_send_wr& request = add(write.is_signalled);
+    request.opcode = write.immediate ? IBV_WR_RDMA_WRITE_WITH_IMM : IBV_WR_RDMA_WRITE;
+    request.imm_data = htonl(write.immediate.value_or(0));
+    request.sg_list = write.from.data();
+    request.num_sge = static_cast<int>(write.from.size());
+    request.wr.rdma.remote_addr = write.to;
+    request.wr.rdma.rkey = write.key;
+    if (write.is_inline) request.send_flags |= IBV_SEND_INLINE;
   }
-  return verbs::post(pair_, first);
+  return verbs::post(pair_, requests[0]);
 }
 
 int Queue::took_receive() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "transport/verbs/port.h"
@@ -16,6 +17,7 @@ constexpr std::uint32_t send_depth = 128;
 constexpr std::uint32_t message_window = 256;
 constexpr std::uint32_t receives_at_once = 32;
 constexpr std::uint32_t receive_depth = 2 * message_window + 4 * receives_at_once;
+constexpr std::size_t most_writes = 2;        // At a time: a payload, and what tells of it.
 constexpr std::uint32_t signal_every = 16;    // Of writes that are not signalled anyway.
 constexpr std::uint32_t wanted_inline = 128;  // A tiny message and its head.
 
@@ -60,8 +62,8 @@ class Queue {
   struct Write {
     std::uint64_t to = 0;  // Address of the peer, under `key`.
     std::uint32_t key = 0;
-    std::uint32_t immediate = 0;
-    std::span<ibv_sge> from;  // Not empty.
+    std::optional<std::uint32_t> immediate{};  // None: the peer hears nothing of it.
+    std::span<ibv_sge> from;                   // Not empty.
     bool is_inline = false;
     bool is_signalled = false;
   };
@@ -70,8 +72,9 @@ class Queue {
     std::uint32_t immediate = 0;
     bool is_signalled = false;
   };
-  // After has_room. At most one of each, the word first, in one call of the driver. Gives errno.
-  int post(const Word* word, const Write* write);
+  // After has_room. The word first, if there is one, then the writes, at most two, in one call of
+  // the driver. Gives errno.
+  int post(const Word* word, std::span<const Write> writes);
 
   // A ticket of ours came back: everything up to it is done.
   void retire(std::uint32_t number) { retired_ = number; }

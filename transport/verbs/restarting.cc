@@ -2,7 +2,9 @@
 // and take what had arrived; tell each other where every lane stands, and the addresses of new
 // queues, on ports that work; connect them; and post again, from their copies, what had not
 // arrived. So no byte is lost and none comes twice: what a stopped queue did not take it never
-// will, and a place in the ring is used again only after the peer released it.
+// will, and a place in the ring is used again only after the peer released it. Grants end with the
+// queues: nobody is told anything before the old queue, which could still write to a granted place,
+// is gone.
 #include <array>
 #include <exception>
 #include <utility>
@@ -111,6 +113,7 @@ void Channel::renew() {
     if (!rail) return begin_end("no port of this host works");
     ++lane.generation;
     stand_on(i, *rail);
+    begin_grants(i);
     lane.told = lane.freed;
   }
   connected_ = 0;
@@ -122,7 +125,7 @@ void Channel::renew() {
 }
 
 // Sets where to begin again. What is lent is copied first, where it did not arrive: the device that
-// knew its memory may be gone.
+// knew its memory may be gone. What was placed goes to the ring: its grant ended with the queues.
 void Channel::find_lost(std::uint32_t number, std::uint32_t arrived) {
   Lane& lane = lanes_[number];
   lane.window_again = lane.window_next;
@@ -131,7 +134,7 @@ void Channel::find_lost(std::uint32_t number, std::uint32_t arrived) {
     const bool has_arrived = static_cast<std::int32_t>(message.until - arrived) <= 0;
     if (has_arrived) break;
     if (message.is_gone) return begin_end("a message was acknowledged, and did not arrive");
-    copy_lent(number, message);
+    take_home(number, message);
     lane.window_again = k - 1;
   }
   for (; lane.window_lent != lane.window_next; ++lane.window_lent) {

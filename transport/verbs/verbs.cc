@@ -224,8 +224,13 @@ class VerbsEndpoint : public Endpoint {
   void release(std::uint32_t lane, std::uint32_t position) override {
     channel_->release(lane, position);
   }
-  bool expect(std::uint32_t, std::uint32_t, std::span<std::byte>) override { return false; }
-  bool took(std::uint32_t, std::uint32_t) const override { return false; }
+  bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override {
+    return channel_->expect(lane, until, target);
+  }
+  bool took(std::uint32_t lane, std::uint32_t until) const override {
+    return channel_->took(lane, until);
+  }
+  void withdraw() override { channel_->withdraw(); }
   const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
   std::string path() const override { return channel_->path(); }
   std::optional<Stall> stall() const override { return channel_->stall(); }

@@ -1,8 +1,9 @@
 // words.h - what the verbs transport says to a peer. Over the meeting socket, each way: an Opening,
 // then Notes: ready once its queues can receive; restart and ready again where queues had to be
-// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value is
-// the position behind the message, and empty sends whose immediate value is the position that the
-// sender of this one is done with.
+// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value says
+// the position behind the message, and whether its payload lies where the peer granted it a place;
+// writes of such grants into the peer's mailbox; and empty sends whose immediate value is the
+// position that the sender of this one is done with.
 #pragma once
 
 #include <array>
@@ -19,7 +20,8 @@ constexpr std::uint64_t greeting_magic = 0x4143'434C'7662'7321;  // "ACCLvbs!"
 // How to reach the queue of a lane, and where its messages go.
 struct LaneAddress {
   Gid gid{};
-  std::uint64_t inbox = 0;  // Address of the ring, under `key`.
+  std::uint64_t inbox = 0;    // Address of the ring, under `key`,
+  std::uint64_t mailbox = 0;  // and of the slots for grants.
   std::uint32_t key = 0;
   std::uint32_t queue = 0;
   std::uint32_t first_packet = 0;
@@ -27,12 +29,22 @@ struct LaneAddress {
   std::uint8_t mtu = 0;  // An ibv_mtu.
   std::uint8_t is_ethernet = 0;
 };
-static_assert(sizeof(LaneAddress) == 40);
+static_assert(sizeof(LaneAddress) == 48, "it travels");
 
 struct Opening {
   Greeting greeting{};
   std::array<LaneAddress, max_lanes> lanes{};
 };
+
+// A message is at most a ring behind the last one, so its position needs no more than these bits.
+constexpr std::uint32_t position_bits = 0x7fff'ffff;
+constexpr std::uint32_t immediate_of(std::uint32_t until, bool is_placed) {
+  return (until & position_bits) | (is_placed ? ~position_bits : 0);
+}
+constexpr bool is_placed(std::uint32_t immediate) { return (immediate & ~position_bits) != 0; }
+constexpr std::uint32_t position_of(std::uint32_t immediate, std::uint32_t last) {
+  return last + ((immediate - last) & position_bits);
+}
 
 enum class NoteKind : std::uint32_t { ready, restart, farewell };
 

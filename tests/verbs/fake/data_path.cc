@@ -145,7 +145,13 @@ void send(Qp& qp, const ibv_send_wr& wr) {
     const ibv_wc_status status = read_back(wr);
     return status == IBV_WC_SUCCESS ? succeed(qp, request) : fail_send(qp, request, status);
   }
-  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM || wr.opcode == IBV_WR_RDMA_WRITE) {
+  if (wr.opcode == IBV_WR_RDMA_WRITE) {
+    const ibv_wc_status carried = carry(qp, wr, message.bytes);
+    ++all.counts.unannounced;
+    if (carried != IBV_WC_SUCCESS) return fail_send(qp, request, carried);
+    return breaks ? fail_send(qp, request, status) : succeed(qp, request);
+  }
+  if (wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
     message.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
     const ibv_wc_status carried = carry(qp, wr, message.bytes);
     if (carried != IBV_WC_SUCCESS) return fail_send(qp, request, carried);

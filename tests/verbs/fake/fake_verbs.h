@@ -69,6 +69,7 @@ struct FakeVerbsCounts {
   std::uint64_t completions;  // Polled, of sends.
   std::uint64_t receives;     // Calls of post_recv.
   std::uint64_t reads;        // Done.
+  std::uint64_t unannounced;  // Writes of which the peer hears nothing.
 };
 FakeVerbsCounts fake_verbs_counts();
 
