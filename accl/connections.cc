@@ -25,6 +25,7 @@ namespace {
 constexpr std::uint64_t ring_budget_bytes = 32u << 20;
 constexpr std::uint64_t least_ring_bytes = 64u << 10;
 constexpr std::uint64_t most_ring_bytes = 1u << 20;
+static_assert(4 * Lane::told_late_units * ring_unit_bytes <= least_ring_bytes);  // See lane.h.
 
 constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx", "verbs"};
 constexpr std::string_view intra_host_names[] = {"auto", "direct", "nic"};

@@ -33,6 +33,8 @@ struct RingCursor {
 
 class Lane {
  public:
+  static constexpr std::uint32_t told_late_units = 16384 / ring_unit_bytes;
+
   Lane() = default;
   Lane(Endpoint& endpoint, std::uint32_t lane, const Geometry& geometry)
       : endpoint_(&endpoint),
@@ -150,7 +152,6 @@ class Lane {
   }
 
  private:
-  static constexpr std::uint32_t told_late_units = 16384 / ring_unit_bytes;
   static constexpr std::uint32_t told_late_cells = cell_count / 4;
   static constexpr std::uint32_t small_limit_bytes = 65536;
 

@@ -5,6 +5,7 @@
 
 #include "accl/base/assert.h"
 #include "accl/base/error.h"
+#include "accl/base/log.h"
 #include "accl/calls.h"
 #include "accl/group.h"
 
@@ -35,7 +36,8 @@ class GroupMemory final : public RegisteredMemory {
   ~GroupMemory() override {
     try {
       end();
-    } catch (const Error&) {  // Then it ends with the group.
+    } catch (const Error& error) {  // Then it ends with the group.
+      log(LogLevel::warning, "a registration stays, and its memory must too: {}", error.what());
     }
   }
 

@@ -108,6 +108,20 @@ TEST_F(VerbsSilence, ARankThatLooksSeldomDoesNotTakeItsOwnSilenceForThePaths) {
   EXPECT_FALSE(here.endpoint->stall());
 }
 
+// It was stopped, say, with a message under way.
+TEST_F(VerbsSilence, TimeInWhichNobodyLookedIsNoSilence) {
+  auto [here, there] = joined();
+  step(here, there);
+  fake_.hold(1);
+  put(here, 10'000);
+  std::this_thread::sleep_for(Milliseconds(stalled_ms + 200));
+  step(here, there);
+  step(here, there);
+  EXPECT_FALSE(here.endpoint->stall());
+  EXPECT_TRUE(watch(here, there, 10'000)) << "of a path that is dead";
+  fake_.hold(0);
+}
+
 TEST_F(VerbsSilence, OneLaneThatIsDeadIsEnoughWhileOthersMove) {
   auto [here, there] = joined();
   fake_.hold(1);

@@ -100,8 +100,8 @@ void Channel::leave(const Deadline& deadline) {
   if (stage_ == Stage::joined && !ending_since_) {
     tell_releases();
     settle(deadline, false);
-    // All has left our memory; a flush waits until the peer's UCX has it. Nothing to wait for is
-    // the common case: it has read it all.
+    // All has left our memory; a flush waits until the peer's UCX has it. There is nothing to wait
+    // for where it has read it all, and said so.
     if (!is_all_read()) flush();
     while (!is_flushed_ && !ending_since_ && !deadline.passed()) fabric_.progress();
   }

@@ -16,7 +16,6 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
-
 bool is_ahead(std::uint32_t position, std::uint32_t of) {
   return static_cast<std::int32_t>(position - of) > 0;
 }

@@ -166,9 +166,10 @@ class Channel {
     Clock::time_point quiet_since{};
     std::optional<Note> theirs{};
     bool is_peer_ready = false;
-    bool is_move = false;      // Nothing failed: somebody wants other paths.
-    bool has_shifted = false;  // Our labels.
-    std::string moved_from{};  // Our labels then; empty: we did not.
+    bool is_move = false;        // Nothing failed: somebody wants other paths.
+    bool is_of_request = false;  // One that was not answered, for which a peer may be the reason.
+    bool has_shifted = false;    // Our labels.
+    std::string moved_from{};    // Our labels then; empty: we did not.
 
     // It goes on by itself, not only when the peer says something.
     bool is_busy() const {
@@ -230,7 +231,7 @@ class Channel {
   void tell_release(std::uint32_t lane, bool is_signalled);
 
   // A path or a port fails us: the queues are replaced, or the channel ends.
-  void lose_path(const std::string& reason);
+  void lose_path(const std::string& reason, bool is_of_request = false);
   void restart(std::string reason, std::uint32_t epoch, bool is_move);
   void excuse_failure();
   void step_restart(bool has_polled_some);
@@ -273,6 +274,7 @@ class Channel {
   std::uint64_t dirty_ = 0;  // Lanes whose `freed` the peer was not told.
   const std::uint32_t stalled_ms_;
   std::atomic<std::uint32_t> silent_ms_{0};  // Of the last look; 0: nothing is awaited.
+  Clock::time_point looked_at_{};
 
   std::uint32_t epoch_ = 0;
   std::optional<Restart> restart_;

@@ -67,7 +67,7 @@ void Channel::fail_request(const Ticket& ticket, const ibv_wc& done) {
                                          port_of(ticket.lane).api().wc_status_str(done.status),
                                          static_cast<int>(done.status), done.vendor_err, path_,
                                          ticket.lane, hint_for(done.status));
-  if (is_of_the_path(done.status)) return lose_path(reason);
+  if (is_of_the_path(done.status)) return lose_path(reason, true);
   begin_end(reason);
 }
 

@@ -34,13 +34,13 @@ class NoteOfSlowness {
   const Clock::time_point start_ = Clock::now();
 };
 
-// Two timers of a device in vain, as tcp waits for two retransmissions; where they are very long or
-// endless, what is very long for a network.
+// Two timers of a device in vain, as tcp waits for two retransmissions; where they are endless,
+// what is very long for a network.
 std::uint32_t stalled_ms_of(const Settings& settings) {
-  constexpr std::uint64_t least = 500, most = 5000, unit_ns = 4096;
-  if (settings.timeout == 0) return most;
+  constexpr std::uint64_t least = 500, endless = 5000, unit_ns = 4096;
+  if (settings.timeout == 0) return endless;
   const std::uint64_t two_ms = 2 * (unit_ns << settings.timeout) / 1'000'000;
-  return static_cast<std::uint32_t>(std::clamp(two_ms, least, most));
+  return static_cast<std::uint32_t>(std::max(two_ms, least));
 }
 
 }  // namespace

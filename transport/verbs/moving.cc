@@ -81,9 +81,10 @@ bool Channel::step_move() {
     if (error == 0) continue;
     const bool has_time = now - move_->since < longest_drain || move_->looks < least_looks;
     if (error == EAGAIN && has_time) return false;
+    // The old path has failed us: a peer that finds so too need not think it is for our moving.
     restart(fmt::format("lane {} does not drain: {}", i,
                         error == EAGAIN ? "nothing is acknowledged" : words(error)),
-            epoch_ + 1, true);
+            epoch_ + 1, false);
     return true;
   }
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {

@@ -23,11 +23,12 @@ constexpr int most_restarts_in_vain = 3;
 
 }  // namespace
 
-void Channel::lose_path(const std::string& reason) {
+void Channel::lose_path(const std::string& reason, bool is_of_request) {
   if (ending_since_ || (restart_ && restart_->phase == Restart::Phase::draining)) return;
   if (!is_joined() || !port_of(0).settings().fails_over) return begin_end(reason);
   if (!has_moved_ && restarts_in_vain_ >= most_restarts_in_vain) return begin_end(first_reason_);
   restart(reason, epoch_ + 1, false);
+  restart_->is_of_request = is_of_request;
 }
 
 // Who only moves has not failed. What fails while it moves needs no labels besides the new ones.
@@ -56,7 +57,7 @@ void Channel::restart(std::string reason, std::uint32_t epoch, bool is_move) {
 
 // The peer stopped its queues in order to move: so it is no wonder that ours failed.
 void Channel::excuse_failure() {
-  if (std::exchange(restart_->is_move, true)) return;
+  if (!restart_->is_of_request || std::exchange(restart_->is_move, true)) return;
   restart_->reason = peer_moves;
   --restarts_in_vain_;
   if (restart_->has_shifted && label_shift_ > 0) --label_shift_;

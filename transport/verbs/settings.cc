@@ -155,7 +155,9 @@ GpuSettings read_gpu_settings(const std::function<const char*(const char*)>& get
   GpuSettings settings;
   settings.way = read_way(Variable(get, "GPU_DIRECT"));
   settings.farthest = read_level(Variable(get, "NET_GDR_LEVEL"), settings.farthest);
-  Variable(get, "NET_GDR_READ").read(settings.reads_in_place, 0, 1, "0 or 1, a number");
+  int reads_in_place = -2;  // NCCL's word for leaving it to the library.
+  Variable(get, "NET_GDR_READ").read(reads_in_place, -2, 1, "-2 (auto), 0 or 1, a number");
+  settings.reads_in_place = reads_in_place != 0;
   Variable(get, "DMABUF_ENABLE").read(settings.uses_dma_buf, 0, 1, "0 or 1, a number");
   Variable(get, "GDR_FLUSH_DISABLE").read(settings.never_flushes, 0, 1, "0 or 1, a number");
   Variable(get, "NET_FORCE_FLUSH").read(settings.always_flushes, 0, 1, "0 or 1, a number");

@@ -10,6 +10,9 @@ namespace {
 // asks for them.
 constexpr auto ask_after = std::chrono::milliseconds(100);
 
+// Who did not look for longer was stopped or busy, and knows nothing of that time.
+constexpr auto longest_gap = 2 * ask_after;
+
 }  // namespace
 
 // While queues are replaced the silence that led to it goes on.
@@ -30,8 +33,11 @@ bool Channel::is_silent(Lane& lane, Clock::time_point now) {
 void Channel::note_silence(Clock::time_point now) {
   Clock::time_point since = now;
   const bool is_living = is_joined() && !ending_since_ && !broken_;
+  const auto gap = now - looked_at_;
+  looked_at_ = now;
   for (std::uint32_t i = 0; is_living && i < lanes_.size(); ++i) {
     Lane& lane = lanes_[i];
+    if (gap > longest_gap && lane.silent_since != Clock::time_point{}) lane.silent_since += gap;
     if (is_silent(lane, now)) {
       since = std::min(since, lane.silent_since);
     } else if (stage_ == Stage::joined && now - lane.silent_since >= ask_after) {

@@ -90,7 +90,8 @@ Hub::Hub(const Geometry& geometry, const VerbsOptions& options)
       rails_(api_, settings_, {options.device, options.turn, options.uses_all},
              [this](Rail& rail) { take_rail(rail); }),
       registry_(settings_.gpu),
-      path_file_(settings_.flow_labels.empty() ? settings_.paths_file : "") {
+      path_file_(settings_.flow_labels.empty() && settings_.fails_over ? settings_.paths_file
+                                                                       : "") {
   watch(events_, meetings_.get(), nullptr, "connections");
   for (std::uint32_t i = 0; i < rails_.count(); ++i) take_rail(rails_[i]);
 }

@@ -15,7 +15,7 @@
 
 namespace accl::verbs {
 
-constexpr std::uint64_t greeting_magic = 0x4143'434C'7662'7321;  // "ACCLvbs!"
+constexpr std::uint64_t greeting_magic = 0x4143'434C'7662'3221;  // "ACCLvb2!"
 
 // How to reach the queue of a lane, and where its messages go.
 struct LaneAddress {
@@ -65,5 +65,6 @@ struct Note {
   std::uint32_t reserved = 0;
   std::array<LaneState, max_lanes> lanes{};
 };
+static_assert(sizeof(Note) == 24 + max_lanes * sizeof(LaneState));  // Else: another magic.
 
 }  // namespace accl::verbs
