@@ -64,7 +64,7 @@ TEST(TuningCandidates, AreOfTheCollectiveAndFitTheRanks) {
     EXPECT_NE(find_algorithm(Collective::broadcast, choice.algorithm), nullptr) << choice.algorithm;
   }
   options.algorithm = "tree";
-  EXPECT_EQ(tuning_candidates(options, 3).size(), 15u);  // 5 slices, 3 in flight.
+  EXPECT_EQ(tuning_candidates(options, 3).size(), 18u);  // 6 slices, 3 in flight.
 }
 
 TEST(Tune, WritesATableThatServesTheNextRun) {
