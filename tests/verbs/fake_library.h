@@ -22,6 +22,7 @@ struct FakeVerbs {
     controls.find(break_request, "fake_verbs_break_request");
     controls.find(set_extended, "fake_verbs_set_extended");
     controls.find(set_drain, "fake_verbs_set_drain");
+    controls.find(set_mlx5, "fake_verbs_set_mlx5");
     controls.find(draining, "fake_verbs_draining");
     controls.find(sent_by_label, "fake_verbs_sent_by_label");
     controls.find(set_ports, "fake_verbs_set_ports");
@@ -60,6 +61,7 @@ struct FakeVerbs {
   decltype(&fake_verbs_break_request) break_request;
   decltype(&fake_verbs_set_extended) set_extended;
   decltype(&fake_verbs_set_drain) set_drain;
+  decltype(&fake_verbs_set_mlx5) set_mlx5;
   decltype(&fake_verbs_draining) draining;
   decltype(&fake_verbs_sent_by_label) sent_by_label;
   decltype(&fake_verbs_set_ports) set_ports;

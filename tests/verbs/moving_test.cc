@@ -105,6 +105,23 @@ TEST_F(VerbsMoving, AQueueDrainsAndGoesOnWithTheNewLabel) {
   }
 }
 
+TEST_F(VerbsMoving, AnMlx5DeviceGoesOnAtOnce) {
+  auto [here, there] = join(make_one(0), make_one(1));
+  fake_.set_mlx5(1);
+  const std::string log = move(here, there);
+  EXPECT_TRUE(holds(log, "connection to rank 1 moved from flow labels 12, 11 to 14, 15 at once"))
+      << log;
+  EXPECT_FALSE(holds(log, "SQD") || holds(log, "new queues")) << log;
+  EXPECT_EQ(here.endpoint->failure() + there.endpoint->failure(), "");
+}
+
+TEST_F(VerbsMoving, AQueueDrainsWhereAnMlx5DeviceRefuses) {
+  auto [here, there] = join(make_one(0), make_one(1));
+  fake_.set_mlx5(-1);
+  const std::string log = move(here, there);
+  EXPECT_TRUE(holds(log, by_drain)) << log;
+}
+
 TEST_F(VerbsMoving, NewQueuesDoItWhereTheDeviceCannotDrain) {
   auto [here, there] = join(make_one(0), make_one(1));
   fake_.set_drain(-1);

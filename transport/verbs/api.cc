@@ -23,6 +23,16 @@ void find(void* library, Function& function, const char* name, const std::string
   fail(ErrorKind::system, "transport verbs: {} has no {}: it is too old; {}", file, name, remedy);
 }
 
+// In libibverbs only where that is a stand-in; else in the driver's own library, where it is here.
+void seek_mlx5(void* library, Api& api) {
+  if (::dlsym(library, "mlx5dv_is_supported") == nullptr) {
+    library = ::dlopen("libmlx5.so.1", RTLD_NOW | RTLD_LOCAL);
+  }
+  if (library == nullptr) return;
+  seek(library, api.mlx5_is_supported, "mlx5dv_is_supported");
+  seek(library, api.mlx5_modify_qp_udp_sport, "mlx5dv_modify_qp_udp_sport");
+}
+
 }  // namespace
 
 Api Api::load(const std::string& library) {
@@ -62,6 +72,7 @@ Api Api::load(const std::string& library) {
   get(api.ack_async_event, "ibv_ack_async_event");
   get(api.wc_status_str, "ibv_wc_status_str");
   get(api.event_type_str, "ibv_event_type_str");
+  seek_mlx5(handle, api);
   return api;
 }
 

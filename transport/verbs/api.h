@@ -5,6 +5,7 @@
 
 #include <infiniband/verbs.h>
 
+#include <cstdint>
 #include <string>
 
 namespace accl::verbs {
@@ -47,6 +48,9 @@ struct Api {
   decltype(&ibv_ack_async_event) ack_async_event = nullptr;
   decltype(&ibv_wc_status_str) wc_status_str = nullptr;
   decltype(&ibv_event_type_str) event_type_str = nullptr;
+  // Of libmlx5, for its devices only; null where there is none, or one before rdma-core 33.
+  bool (*mlx5_is_supported)(ibv_device*) = nullptr;
+  int (*mlx5_modify_qp_udp_sport)(ibv_qp*, std::uint16_t) = nullptr;
 };
 
 }  // namespace accl::verbs

@@ -241,6 +241,7 @@ class Channel {
   void find_lost(std::uint32_t lane, std::uint32_t arrived);
   void post_again();
   bool start_move();
+  bool relabel_all();
   bool step_move();
   bool is_to_move(std::uint32_t lane) const;
   std::string labels() const;

@@ -1,8 +1,8 @@
-// moving.cc - how a connection that works goes over to other paths. Its queues stop sending (SQD)
-// until all that had left was acknowledged, get the new flow labels, and go on: nothing is sent
-// again, and the peer notices nothing. Where a device cannot, or the old path carries nothing any
-// more, new queues with the new labels do it (restarting.cc). Each direction is its sender's to
-// move.
+// moving.cc - how a connection that works goes over to other paths. Where a device can give a queue
+// that sends another label (mlx5), that is all. Else its queues stop sending (SQD) until all that
+// had left was acknowledged, get the new flow labels, and go on: nothing is sent again, and the
+// peer notices nothing. Where a device cannot, or the old path carries nothing any more, new queues
+// with the new labels do it (restarting.cc). Each direction is its sender's to move.
 #include <cerrno>
 #include <system_error>
 
@@ -40,6 +40,16 @@ bool Channel::is_to_move(std::uint32_t lane) const {
   return move_->labels[lane] != lanes_[lane].queue->flow_label();
 }
 
+bool Channel::relabel_all() {
+  for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
+    if (is_to_move(i) && lanes_[i].queue->relabel(move_->labels[i]) != 0) return false;
+  }
+  log(LogLevel::info, "verbs: connection to rank {} moved from flow labels {} to {} at once",
+      index(peer_), move_->from, labels());
+  move_.reset();
+  return true;
+}
+
 // True: there is something to move.
 bool Channel::start_move() {
   if (stage_ != Stage::joined || ending_since_) return false;
@@ -54,8 +64,9 @@ bool Channel::start_move() {
     move_.reset();
     return false;
   }
-  stage_ = Stage::moving;
   move_->from = labels();
+  if (relabel_all()) return true;
+  stage_ = Stage::moving;
   move_->since = move_->next_look = Clock::now();
   for (std::uint32_t i = 0; i < lanes_.size(); ++i) {
     const int error = is_to_move(i) ? lanes_[i].queue->pause() : 0;

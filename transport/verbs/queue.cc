@@ -161,6 +161,18 @@ void Queue::connect(const LaneAddress& theirs, std::uint32_t flow_label) {
   flow_label_ = flow_label;
 }
 
+int Queue::relabel(std::uint32_t flow_label) {
+  const Api& api = port_.api();
+  const bool is_known = api.mlx5_is_supported != nullptr && api.mlx5_modify_qp_udp_sport != nullptr;
+  if (!is_known || !port_.is_ethernet() || !api.mlx5_is_supported(port_.context()->device)) {
+    return EOPNOTSUPP;
+  }
+  const std::uint16_t port = ibv_flow_label_to_udp_sport(flow_label);
+  const int error = api.mlx5_modify_qp_udp_sport(pair_.queues.get(), port);
+  if (error == 0) flow_label_ = flow_label;
+  return error;
+}
+
 int Queue::pause() {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_SQD;

@@ -86,6 +86,9 @@ class Queue {
 
   std::uint32_t flow_label() const { return flow_label_; }
   const Gid& peer() const { return theirs_.gid; }
+  // What leaves from now on has this label, where the device can do that to a queue that sends:
+  // mlx5 by its UDP source port. EOPNOTSUPP: it cannot.
+  int relabel(std::uint32_t flow_label);
   // Sends nothing more. Devices need not know it (EINVAL).
   int pause();
   // 0: all that was sent is acknowledged; EAGAIN: not yet.

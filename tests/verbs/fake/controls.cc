@@ -74,7 +74,7 @@ void fake_verbs_reset() {
   all.dma_buf_error = 0;
   const char* const kind = std::getenv("ACCL_FAKE_VERBS_POST");
   all.extended_error = kind != nullptr && std::string_view(kind) == "classic" ? -1 : 0;
-  all.looks_until_drained = 0;
+  all.looks_until_drained = all.mlx5 = 0;
   all.sent_by_label = {};
   all.refuses_relaxed = false;
   all.peer_memory = nullptr;
@@ -152,6 +152,11 @@ void fake_verbs_set_extended(int error) {
 void fake_verbs_set_drain(int looks) {
   const Lock lock(state().mutex);
   state().looks_until_drained = looks;
+}
+
+void fake_verbs_set_mlx5(int kind) {
+  const Lock lock(state().mutex);
+  state().mlx5 = kind;
 }
 
 std::uint32_t fake_verbs_draining() {

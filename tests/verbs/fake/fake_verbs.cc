@@ -268,6 +268,24 @@ int ibv_query_qp(ibv_qp* pair, ibv_qp_attr* attributes, int, ibv_qp_init_attr*) 
   return 0;
 }
 
+// Of libmlx5.
+bool mlx5dv_is_supported(ibv_device*) {
+  const Lock lock(state().mutex);
+  return state().mlx5 != 0;
+}
+
+int mlx5dv_modify_qp_udp_sport(ibv_qp* pair, std::uint16_t port) {
+  const Lock lock(state().mutex);
+  auto& qp = *static_cast<Qp*>(pair);
+  if (state().mlx5 == 0) violate("a device that is not of mlx5 was asked for another source port");
+  if (fails()) return state().failing_errno;
+  if (state().mlx5 < 0 || qp.state != IBV_QPS_RTS) return EINVAL;
+  constexpr std::uint16_t least = 0xC000;
+  if (port < least) violate("a source port that is not of RoCE");
+  qp.path.grh.flow_label = port - least;
+  return 0;
+}
+
 int ibv_destroy_qp(ibv_qp* pair) {
   const Lock lock(state().mutex);
   auto* const qp = static_cast<Qp*>(pair);

@@ -43,6 +43,9 @@ void fake_verbs_set_extended(int error);
 void fake_verbs_set_drain(int looks);
 // Queue pairs that are in that state now.
 std::uint32_t fake_verbs_draining();
+// Whether the devices are of mlx5, and give a queue pair that sends another source port: 0: no (0);
+// 1: yes; -1: yes, but they refuse (EINVAL).
+void fake_verbs_set_mlx5(int kind);
 // Requests that left with this label.
 std::uint64_t fake_verbs_sent_by_label(std::uint32_t label);
 

@@ -159,6 +159,7 @@ struct State {
   int dma_buf_error = 0;
   int extended_error = 0;
   int looks_until_drained = 0;
+  int mlx5 = 0;  // As fake_verbs_set_mlx5 says.
   std::array<std::uint64_t, 1 << 14> sent_by_label{};
   bool refuses_relaxed = false;
   FakePeerMemory* peer_memory = nullptr;
