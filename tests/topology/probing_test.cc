@@ -123,11 +123,17 @@ std::size_t strays(const Network& network) {
   return static_cast<std::size_t>(std::ranges::count_if(network.sent, is_stray));
 }
 
-TEST(Probing, FindsAClassASpineAndSendsNothingToTheNic) {
-  Network network(64);
+// All paths are found, and the NIC is left alone.
+Trace expect_all_paths(Network& network) {
   const Trace found = trace_of(network);
   expect_a_class_a_spine(network, found);
   EXPECT_EQ(strays(network), 0U);
+  return found;
+}
+
+TEST(Probing, FindsAClassASpineAndSendsNothingToTheNic) {
+  Network network(64);
+  const Trace found = expect_all_paths(network);
   EXPECT_LE(network.sent.size(), 64U * 3 + 8) << "nothing is asked twice without a reason";
   EXPECT_EQ(print_doubts(classify(here, found), found), "");
 }
@@ -136,8 +142,7 @@ TEST(Probing, FindsAClassASpineAndSendsNothingToTheNic) {
 TEST(Probing, ADestinationThatAnswersLateGetsNoProbeOfRoce) {
   Network network(64);
   network.answers_late = true;
-  expect_a_class_a_spine(network, trace_of(network));
-  EXPECT_EQ(strays(network), 0U);
+  expect_all_paths(network);
 }
 
 // Labels that meet it would go nowhere.
@@ -167,17 +172,13 @@ TEST(Probing, ManyProbesAreUnderWayButNotFasterThanTheRate) {
 TEST(Probing, WhatIsLostIsAskedForAgain) {
   Network network(64);
   network.loses_every = 3;
-  expect_a_class_a_spine(network, trace_of(network));
-  EXPECT_EQ(strays(network), 0U);
+  expect_all_paths(network);
 }
 
 TEST(Probing, RoutersThatAnswerOnceASecondAreWaitedFor) {
   Network network(16);
   network.limit = Milliseconds(1000);
-  const Trace found = trace_of(network);
-  expect_a_class_a_spine(network, found);
-  EXPECT_EQ(found.undecided, 0U);
-  EXPECT_EQ(strays(network), 0U);
+  EXPECT_EQ(expect_all_paths(network).undecided, 0U);
 }
 
 TEST(Probing, WhereTimeIsUpLabelsThatAreNotKnownAreLeftOut) {
@@ -213,10 +214,7 @@ TEST(Probing, WhereNoSpineAnswersThatIsSaid) {
 TEST(Probing, ADestinationBehindAFirewallIsOneBehindTheLastRouter) {
   Network network(16);
   network.silent = {there};
-  const Trace found = trace_of(network);
-  expect_a_class_a_spine(network, found);
-  EXPECT_FALSE(found.has_answered);
-  EXPECT_EQ(strays(network), 0U);
+  EXPECT_FALSE(expect_all_paths(network).has_answered);
 }
 
 TEST(Probing, OnLayerTwoNothingTellsLabelsApart) {
@@ -234,8 +232,7 @@ TEST(Probing, OnLayerTwoNothingTellsLabelsApart) {
 TEST(Probing, RoutersThatQuoteEightBytesAreAskedATtlAtATime) {
   Network network(64);
   network.quotes_little = true;
-  expect_a_class_a_spine(network, trace_of(network));
-  EXPECT_EQ(strays(network), 0U);
+  expect_all_paths(network);
 }
 
 TEST(Probing, NobodyAtAllIsAnErrorThatNamesTheDestination) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/transport/ring.h"
 #include "tests/transport/world.h"
 #include "tests/verbs/null_device.h"
 #include "transport/verbs/channel.h"
@@ -45,33 +46,21 @@ class AloneChannel {
 
   // Puts one message of so many bytes on a lane; polls where the queue is full.
   void put(std::uint32_t lane, std::span<const std::byte> payload) {
-    Place& place = places_[lane];
     const auto bytes = static_cast<std::uint32_t>(payload.size());
-    const std::uint32_t units = message_units(bytes);
-    if (place.offset + units * ring_unit_bytes > geometry.ring_bytes) {
-      place.until += (geometry.ring_bytes - place.offset) / ring_unit_bytes;
-      place.offset = 0;
-    }
+    const Place place = sent_[lane].next(bytes);
     const Parcel parcel{.head = {.tag = 1, .bytes = bytes},
                         .offset = place.offset,
-                        .until = place.until + units,
+                        .until = place.until,
                         .pieces = {&payload, 1}};
     while (!channel().put(lane, parcel)) channel().poll();
-    place.offset += units * ring_unit_bytes;
-    place.until = parcel.until;
+    sent_[lane].take(bytes);
   }
 
   // Receives one message on a lane: in `target` if it is expected there, else it is copied there.
   // Gives whether it was expected.
   bool receive(std::uint32_t lane, std::span<std::byte> target, bool is_expected) {
-    Place& place = incoming_[lane];
     const auto bytes = static_cast<std::uint32_t>(target.size());
-    const std::uint32_t units = message_units(bytes);
-    if (place.offset + units * ring_unit_bytes > geometry.ring_bytes) {
-      place.until += (geometry.ring_bytes - place.offset) / ring_unit_bytes;
-      place.offset = 0;
-    }
-    place.until += units;
+    const Place place = received_[lane].next(bytes);
     const bool is_placed = is_expected && channel().expect(lane, place.until, target);
     NullDevice::deliver(lane, verbs::immediate_of(place.until, is_placed));
     while (channel().counters(lane).arrived->load() != place.until) channel().poll();
@@ -80,19 +69,17 @@ class AloneChannel {
       std::memcpy(target.data(), message + payload_offset(bytes), bytes);
     }
     channel().release(lane, place.until);
-    place.offset += units * ring_unit_bytes;
+    received_[lane].take(bytes);
     return is_placed;
   }
 
  private:
-  struct Place {
-    std::uint32_t offset = 0, until = 0;
-  };
   const verbs::Api api_;
   std::array<std::unique_ptr<verbs::Rails>, 2> rails_;
   verbs::Registry registry_{verbs::GpuSettings{}};
   std::array<std::unique_ptr<verbs::Channel>, 2> channels_;
-  std::array<Place, geometry.lanes> places_{}, incoming_{};
+  std::vector<Ring> sent_{geometry.lanes, Ring(geometry.ring_bytes)};
+  std::vector<Ring> received_ = sent_;
 };
 
 }  // namespace accl::test
