@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -70,17 +71,22 @@ class End {
   }
 
  private:
-  // As the library waits: it looks for a millisecond and then sleeps.
+  // As the library waits: it tries again what a poll gives a reason for, asks for the time only now
+  // and then, and sleeps after a millisecond.
   template <class Done>
   void wait(const Done& done) {
-    const Deadline deadline(patience);
-    const auto began = Clock::now();
-    for (std::uint32_t polls = 1; !done(); ++polls) {
-      transport_->poll();
+    std::optional<Clock::time_point> since;
+    bool has_news = true;
+    for (std::uint32_t polls = 1; !has_news || !done(); ++polls) {
+      has_news = transport_->poll();
       if (polls % polls_between_clocks != 0) continue;
+      const auto now = Clock::now();
+      if (!since) since = now;
       if (endpoint_->broken()) fail(ErrorKind::remote, "{}", endpoint_->failure());
-      if (deadline.passed()) fail(ErrorKind::timeout, "nothing moves");
-      if (Clock::now() - began > sleep_after && is_done_or_sleeps(done)) return;
+      if (now - *since > patience) fail(ErrorKind::timeout, "nothing moves");
+      if (now - *since <= sleep_after) continue;
+      if (is_done_or_sleeps(done)) return;
+      has_news = true;
     }
   }
 

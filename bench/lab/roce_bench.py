@@ -1,6 +1,7 @@
 """roce_bench.py BUILD ROUNDS - inside of machine.py: the verbs transport beside perftest between
 the same two NICs, and allreduce beside Open MPI over UCX; taken in turn, medians of ROUNDS."""
 
+import os
 import pathlib
 import re
 import statistics
@@ -11,6 +12,9 @@ import time
 PORT = 18515
 ROUNDS_DEFAULT = 5
 LARGE = 1 << 20
+SMALL = ("8", "128", "512", "2048", "8192", "32768")
+LARGE_ROWS = "--peers --in-place 0 -b 128K -e 1M -f 2 -n 10 -w 2"
+TURNS_SECONDS = 40
 
 
 def perftest(tool, size, iterations, *more):
@@ -42,7 +46,7 @@ def write_rate():
 
 def ours(build):
     """(half a round trip of 8 bytes in us, MiB/s of large messages)."""
-    done = subprocess.run([build / "bench" / "put_benchmark", "verbs", "300"], check=True,
+    done = subprocess.run([build / "bench" / "put_benchmark", "verbs", "1000"], check=True,
                           stdout=subprocess.PIPE, text=True, timeout=120)
     times = dict(map(float, line.split()) for line in done.stdout.splitlines())
     return times[8], LARGE / (1 << 20) / (times[LARGE] * 1e-6)
@@ -53,6 +57,18 @@ def table(name, values, best_is_more, reference):
     ratio = median / reference if best_is_more else reference / median
     spread = 50 * (max(values) - min(values)) / median
     print(f"{name:<34} {median:10.2f}  ±{spread:3.0f}%   {ratio:5.2f} of perftest's")
+
+
+def turns(build, ranks):
+    """Each rank on the NIC of its number, in both libraries; see bench/perf/peers.cc."""
+    own_nic = "UCX_NET_DEVICES=rxe$((OMPI_COMM_WORLD_LOCAL_RANK % NICS)):1 exec \"$0\" \"$@\""
+    nics = str(len(list(pathlib.Path("/sys/class/infiniband").iterdir())))
+    subprocess.run(["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "-n", str(ranks),
+                    "--mca", "pml", "ucx", "--mca", "osc", "^ucx", "bash", "-c", own_nic,
+                    build / "bench" / "turns_benchmark", str(TURNS_SECONDS), *SMALL],
+                   check=True, timeout=180,
+                   env={**os.environ, "NICS": nics, "UCX_TLS": "rc,self",
+                        "UCX_UD_ETH_DGID_CHECK": "n", "ACCL_TRANSPORT": "verbs"})
 
 
 def main(build, rounds):
@@ -74,9 +90,12 @@ def main(build, rounds):
     sys.stdout.flush()
     perf = build / "bench" / "perf" / "accl-perf"
     for ranks in (2, 4):
-        words = f"allreduce --ranks {ranks} --transport verbs --peers -b 8 -e 1M -f 16 -n 10 -w 2"
-        subprocess.run([perf, *words.split(), "--in-place", "0"], check=True,
-                       stderr=subprocess.DEVNULL)  # Its progress.
+        print(f"\nallreduce beside Open MPI over UCX, {ranks} ranks: small ones in turns within "
+              "the same processes,\nlarge ones by accl-perf")
+        sys.stdout.flush()
+        turns(build, ranks)
+        words = f"allreduce --ranks {ranks} --transport verbs {LARGE_ROWS}"
+        subprocess.run([perf, *words.split()], check=True, stderr=subprocess.DEVNULL)  # Progress.
 
 
 if __name__ == "__main__":
