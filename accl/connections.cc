@@ -25,7 +25,6 @@ namespace {
 constexpr std::uint64_t ring_budget_bytes = 32u << 20;
 constexpr std::uint64_t least_ring_bytes = 64u << 10;
 constexpr std::uint64_t most_ring_bytes = 1u << 20;
-static_assert(4 * Lane::told_late_units * ring_unit_bytes <= least_ring_bytes);  // See lane.h.
 
 constexpr std::string_view transport_names[] = {"auto", "shm", "tcp", "ucx", "verbs"};
 constexpr std::string_view intra_host_names[] = {"auto", "direct", "nic"};
@@ -84,7 +83,11 @@ void reporting(Rank peer, Watch& watch, Body&& body) {
 
 Connections::Connections(Session& session, std::vector<Rank> ranks, Rank self,
                          const ConnectionOptions& options)
-    : session_(session), ranks_(std::move(ranks)), self_(self), options_(options) {
+    : session_(session),
+      ranks_(std::move(ranks)),
+      self_(self),
+      options_(options),
+      is_by_device_(network() == "verbs") {
   is_crowded_ = has_more_ranks_than_cores(session_);
   if (!options_.fault.empty()) static_cast<void>(parse_fault(options_.fault));
   peers_.resize(ranks_.size());

@@ -6,11 +6,13 @@
 //   1. released <= out_position, and a new message starts only if its end - released <= ring units.
 //   2. A message is contiguous. Where it would reach past its limit, it starts at the ring's begin
 //      instead, and the units skipped count as used. The limit is three messages of its size (and
-//      at least 64 KiB), so that large messages keep to a part of the ring that stays in cache.
-//   3. What the receiver has read but not yet told is less than told_late_units, a quarter of the
-//      smallest ring, and a message is at most 3/8 of the ring. Who skips to the begin is further
-//      behind it than the message and those units together, as limit and sizes have it; so a
-//      sender never waits on untold units, and no packet need be spent on telling fewer.
+//      at least near_bytes_), so that large messages keep to a part of the ring that stays in
+//      cache.
+//   3. What the receiver has read but not yet told is less than a quarter of near_bytes_, which is
+//      at most the ring, and a message is at most 3/8 of the ring. Who skips to the begin is
+//      further behind it than the message and those units together, as limit and sizes have it; so
+//      a sender never waits on untold units, and no packet need be spent on telling fewer. Fewer
+//      than told_late_messages are untold: a transport may have no more of them under way.
 //   4. Tiny messages go by cell where the transport has cells, and use no units. Of the cells fewer
 //      than told_late_cells are read and untold.
 #pragma once
@@ -33,7 +35,7 @@ struct RingCursor {
 
 class Lane {
  public:
-  static constexpr std::uint32_t told_late_units = 16384 / ring_unit_bytes;
+  static constexpr std::uint32_t told_late_messages = 128;
 
   Lane() = default;
   Lane(Endpoint& endpoint, std::uint32_t lane, const Geometry& geometry)
@@ -42,6 +44,7 @@ class Lane {
         ring_bytes_(geometry.ring_bytes),
         outbox_(endpoint.outbox(lane)),
         inbox_(endpoint.inbox(lane)),
+        near_bytes_(near_bytes(is_pull(), ring_bytes_)),
         counters_(endpoint.counters(lane)),
         cells_(endpoint.cells(lane)) {}
 
@@ -146,15 +149,23 @@ class Lane {
       return;
     }
     in_ = after(in_, bytes);
-    if (!at_once && in_.position - told_ < told_late_units) return;
+    const bool is_late = ++untold_messages_ == told_late_messages ||
+                         (in_.position - told_) * ring_unit_bytes >= near_bytes_ / 4;
+    if (!at_once && !is_late) return;
+    untold_messages_ = 0;
     told_ = in_.position;
     endpoint_->release(lane_, told_);
   }
 
  private:
   static constexpr std::uint32_t told_late_cells = cell_count / 4;
-  static constexpr std::uint32_t small_limit_bytes = 65536;
+  // Of a small ring all. Shared memory is read from one core's cache by another; what a device or
+  // the kernel carries goes through memory anyway, and each telling costs it a packet.
+  static constexpr std::uint32_t least_near_bytes = 65536;
 
+  static std::uint32_t near_bytes(bool is_pull, std::uint32_t ring_bytes) {
+    return std::min(ring_bytes, std::max(least_near_bytes, is_pull ? 0 : ring_bytes / 4));
+  }
   static bool reached(const std::atomic<std::uint32_t>& counter, std::uint32_t position) {
     return static_cast<std::int32_t>(counter.load(std::memory_order_acquire) - position) >= 0;
   }
@@ -185,7 +196,7 @@ class Lane {
   }
   RingCursor start(RingCursor at, std::uint32_t bytes) const {
     const std::uint32_t whole = whole_bytes(bytes);
-    const std::uint32_t limit = std::min(ring_bytes_, std::max(3 * whole, small_limit_bytes));
+    const std::uint32_t limit = std::min(ring_bytes_, std::max(3 * whole, near_bytes_));
     if (at.offset + whole <= limit) return at;
     return {at.position + (ring_bytes_ - at.offset) / ring_unit_bytes, 0};
   }
@@ -195,6 +206,7 @@ class Lane {
   std::uint32_t ring_bytes_ = 0;
   std::byte* outbox_ = nullptr;
   const std::byte* inbox_ = nullptr;
+  std::uint32_t near_bytes_ = least_near_bytes;
   LaneCounters counters_;
   Cells cells_;
   std::uint32_t out_cell_ = 0;  // Sent by cell; the stamp of the last.
@@ -204,6 +216,7 @@ class Lane {
   RingCursor out_, in_;
   std::uint32_t known_released_ = 0;
   std::uint32_t told_ = 0;
+  std::uint32_t untold_messages_ = 0;
 };
 
 }  // namespace accl

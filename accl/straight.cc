@@ -26,9 +26,7 @@ bool uses(const Operation& operation, Buffer buffer) {
 bool may_fit(const Call& call, const Binding& binding) {
   return call.collective != Collective::alltoallv && !binding.scaling.is_on &&
          binding.divide_by == 0 && binding.program->operations.size() <= most_steps &&
-         std::max(binding.input_layout.slices(), binding.output_layout.slices()) == 1 &&
-         std::ranges::all_of(binding.peers,
-                             [](PeerLanes* peer) { return peer->lanes[0].is_pull(); });
+         std::max(binding.input_layout.slices(), binding.output_layout.slices()) == 1;
 }
 
 }  // namespace
@@ -167,16 +165,29 @@ bool Straight::compute(const Step& step) {
   return true;
 }
 
+// A transport that pushes may still read from where we send. Small messages leave at once, but for
+// a peer that is behind, so that is waited for here, and no later step needs to look.
 bool Straight::send(const Step& step) {
-  const Head head{.tag = tag_, .bytes = step.bytes, .flags = 0, .stamp = 0};
   for (; next_send_ != step.sends_end; ++next_send_) {
     const Send& to = sends_[next_send_];
     blocked_on_ = to.peer;
-    if (!to.lane->has_room(step.bytes)) return false;
-    std::memcpy(to.lane->begin(head), at(step.buffer, step.offset), step.bytes);
-    if (!to.lane->publish(head)) return false;
+    if (!put(step, *to.lane)) return false;
+  }
+  for (std::uint32_t i = step.sends_begin; i != step.sends_end; ++i) {
+    const Lane& to = *sends_[i].lane;
+    blocked_on_ = sends_[i].peer;
+    if (!to.is_pull() && !to.is_sent(to.out_position())) return false;
   }
   return true;
+}
+
+bool Straight::put(const Step& step, Lane& to) {
+  if (!to.has_room(step.bytes)) return false;
+  const Head head{.tag = tag_, .bytes = step.bytes, .flags = 0, .stamp = 0};
+  const std::span<const std::byte> data(at(step.buffer, step.offset), step.bytes);
+  if (!to.is_pull()) return to.send(head, {&data, 1});
+  std::memcpy(to.begin(head), data.data(), data.size());
+  return to.publish(head);
 }
 
 std::size_t Straights::place_of(const Call& call) {

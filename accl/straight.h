@@ -23,7 +23,7 @@ constexpr std::uint32_t straight_bytes = 8192;
 class Straight {
  public:
   // Flattens one call. Null where it does not fit: several slices, sizes that each call brings anew
-  // (alltoallv), a scaled or divided input, larger messages, or a peer over a push transport.
+  // (alltoallv), a scaled or divided input, or larger messages.
   static std::unique_ptr<Straight> make(const Call& call, Route& route, const Binding& binding,
                                         std::uint64_t shape);
 
@@ -70,6 +70,7 @@ class Straight {
   bool compute(const Step& step);
   bool find(const Step& step, const Source& source, const std::byte*& data);
   bool send(const Step& step);
+  bool put(const Step& step, Lane& to);
   std::byte* at(std::uint32_t buffer, std::size_t offset) const {
     // Offsets may start before a user's array, as in Binding.
     return reinterpret_cast<std::byte*>(bases_[buffer] + offset);

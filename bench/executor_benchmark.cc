@@ -31,7 +31,7 @@ Program chain(std::uint32_t steps) {
 // One rank, its program, and its lanes to itself.
 struct Stage {
   explicit Stage(std::uint32_t steps, std::uint32_t slices)
-      : endpoint(geometry, LoopCells::both), values(2 * piece * slices) {
+      : endpoint(geometry, LoopKind::pull_cells), values(2 * piece * slices) {
     lanes.width = most_lanes;
     for (std::uint32_t i = 0; i < most_lanes; ++i) lanes.lanes[i] = Lane(endpoint, i, geometry);
     route.program = std::make_shared<Program>(chain(steps));

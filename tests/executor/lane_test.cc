@@ -7,13 +7,14 @@
 #include <algorithm>
 #include <deque>
 #include <random>
+#include <vector>
 
 #include "transport/loop.h"
 
 namespace accl::testing {
 namespace {
 
-class Rings : public ::testing::TestWithParam<std::tuple<std::uint32_t, LoopCells>> {
+class Rings : public ::testing::TestWithParam<std::tuple<std::uint32_t, LoopKind>> {
  protected:
   const std::uint32_t ring_bytes_ = std::get<0>(GetParam());
 };
@@ -51,18 +52,53 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
     }
     const auto fill = static_cast<std::byte>(random());
     const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
-    std::memset(lane.begin(head), static_cast<int>(fill), bytes);
-    ASSERT_TRUE(lane.publish(head));
+    if (lane.is_pull()) {
+      std::memset(lane.begin(head), static_cast<int>(fill), bytes);
+      ASSERT_TRUE(lane.publish(head));
+    } else {
+      const std::vector<std::byte> payload(bytes, fill);
+      const std::span<const std::byte> piece(payload);
+      ASSERT_TRUE(lane.send(head, {&piece, 1}));
+    }
     under_way.push_back({bytes, fill});
     if (random() % 3 == 0 && !under_way.empty()) receive();
   }
   while (!under_way.empty()) receive();
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, Rings,
-                         ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
-                                            ::testing::Values(LoopCells::none, LoopCells::only_in,
-                                                              LoopCells::both)));
+INSTANTIATE_TEST_SUITE_P(
+    Sizes, Rings,
+    ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
+                       ::testing::Values(LoopKind::pull, LoopKind::pull_cells_in,
+                                         LoopKind::pull_cells, LoopKind::push)));
+
+// How many messages are read before the sender is told.
+std::uint32_t messages_until_told(LoopKind kind, std::uint32_t ring_bytes, std::uint32_t bytes) {
+  const Geometry geometry{.lanes = 1, .ring_bytes = ring_bytes};
+  LoopEndpoint endpoint(geometry, kind);
+  Lane lane(endpoint, 0, geometry);
+  const std::vector<std::byte> payload(bytes);
+  const std::span<const std::byte> piece(payload);
+  const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
+  for (std::uint32_t count = 1;; ++count) {
+    EXPECT_TRUE(lane.has_room(bytes));
+    if (lane.is_pull()) lane.begin(head);
+    EXPECT_TRUE(lane.is_pull() ? lane.publish(head) : lane.send(head, {&piece, 1}));
+    EXPECT_NE(lane.arrived(bytes), nullptr);
+    lane.release(bytes, false);
+    if (endpoint.counters(0).released->load() != 0) return count;
+  }
+}
+
+TEST(Rings, TellInBulkAndOverANetworkInLargerOnes) {
+  constexpr std::uint32_t small = 65536, large = 1 << 20;
+  constexpr std::uint32_t two_kib = 2048, whole = two_kib + ring_unit_bytes;
+  const auto rounds = [](std::uint32_t bulk) { return (bulk + whole - 1) / whole; };
+  EXPECT_EQ(messages_until_told(LoopKind::pull, large, two_kib), rounds(small / 4));
+  EXPECT_EQ(messages_until_told(LoopKind::push, small, two_kib), rounds(small / 4));
+  EXPECT_EQ(messages_until_told(LoopKind::push, large, two_kib), rounds(large / 16));
+  EXPECT_EQ(messages_until_told(LoopKind::push, large, 8), Lane::told_late_messages);
+}
 
 TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
@@ -80,7 +116,7 @@ TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
 TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
   for (const std::uint32_t bytes : {10u, 1000u}) {
-    LoopEndpoint endpoint(geometry, LoopCells::both);
+    LoopEndpoint endpoint(geometry, LoopKind::pull_cells);
     Lane lane(endpoint, 0, geometry);
     const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
     ASSERT_TRUE(lane.has_room(bytes));
@@ -93,7 +129,7 @@ TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
 
 TEST(Rings, CellsThatNobodyReadsRunOut) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
-  LoopEndpoint endpoint(geometry, LoopCells::both);
+  LoopEndpoint endpoint(geometry, LoopKind::pull_cells);
   Lane lane(endpoint, 0, geometry);
   const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
   std::uint32_t sent = 0;

@@ -21,8 +21,9 @@ constexpr Geometry geometry{.lanes = most_lanes, .ring_bytes = 1 << 20};
 
 // A call of one send and one reduction, on a rank that is its own peer.
 struct Exchange {
-  explicit Exchange(std::size_t count, std::size_t slice = 1 << 20)
-      : endpoint(geometry, LoopCells::both), send(count), recv(count) {
+  explicit Exchange(std::size_t count, std::size_t slice = 1 << 20,
+                    LoopKind kind = LoopKind::pull_cells)
+      : endpoint(geometry, kind), send(count), recv(count) {
     std::iota(send.begin(), send.end(), 1.0f);
     lanes.width = most_lanes;
     for (std::uint32_t i = 0; i < most_lanes; ++i) lanes.lanes[i] = Lane(endpoint, i, geometry);
@@ -52,20 +53,47 @@ struct Exchange {
   Binding binding;
 };
 
+void expect_same_both_ways(Exchange& exchange) {
+  const auto line = exchange.straight();
+  ASSERT_NE(line, nullptr) << exchange.send.size();
+  line->begin(exchange.call.send, exchange.call.recv, 3);
+  while (!line->is_done()) ASSERT_TRUE(line->advance());
+  const std::vector<float> straight = exchange.recv;
+  Executor executor;
+  executor.begin(exchange.binding);
+  while (!executor.is_done()) ASSERT_TRUE(executor.advance());
+  EXPECT_EQ(straight, exchange.recv);
+  EXPECT_EQ(straight.back(), 2 * exchange.send.back());
+}
+
 TEST(StraightCall, GivesWhatTheGeneralWalkGives) {
-  for (const std::size_t count : {1u, 28u, 29u, 500u, 2048u}) {
-    Exchange exchange(count);
-    const auto line = exchange.straight();
-    ASSERT_NE(line, nullptr) << count;
-    line->begin(exchange.call.send, exchange.call.recv, 3);
-    while (!line->is_done()) ASSERT_TRUE(line->advance());
-    const std::vector<float> straight = exchange.recv;
-    Executor executor;
-    executor.begin(exchange.binding);
-    while (!executor.is_done()) ASSERT_TRUE(executor.advance());
-    EXPECT_EQ(straight, exchange.recv);
-    EXPECT_EQ(straight.back(), 2 * exchange.send.back());
+  for (const LoopKind kind : {LoopKind::pull_cells, LoopKind::push}) {
+    for (const std::size_t count : {1u, 28u, 29u, 500u, 2048u}) {
+      Exchange exchange(count, 1 << 20, kind);
+      expect_same_both_ways(exchange);
+    }
   }
+}
+
+// What a transport has taken it may still read.
+TEST(StraightCall, GoesOnWhenItsMessageHasLeft) {
+  Exchange exchange(10, 1 << 20, LoopKind::push);
+  const auto line = exchange.straight();
+  ASSERT_NE(line, nullptr);
+  exchange.endpoint.keep(true);
+  line->begin(exchange.call.send, exchange.call.recv, 3);
+  const auto& arrived = *exchange.endpoint.counters(0).arrived;
+  EXPECT_TRUE(line->advance());
+  const std::uint32_t position = arrived.load();
+  EXPECT_GT(position, 0u);
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(line->advance());
+  EXPECT_FALSE(line->is_done());
+  EXPECT_EQ(line->blocked_on(), 0u);
+  EXPECT_EQ(arrived.load(), position);  // Once.
+  exchange.endpoint.keep(false);
+  EXPECT_TRUE(line->advance());
+  EXPECT_TRUE(line->is_done());
+  EXPECT_EQ(exchange.recv.back(), 2 * exchange.send.back());
 }
 
 TEST(StraightCall, RunsOnOtherBuffersOfTheSameShape) {
@@ -108,9 +136,9 @@ void expect_counting(std::span<const std::int32_t> data, std::int32_t first, std
   }
 }
 
-// Rank 0 of each host has a peer over tcp and walks; the others have not and run straight. What
-// accl_alloc memory holds may be read in place, which a straight rank does not understand.
-TEST(StraightCall, MeetsRanksThatWalk) {
+// Rank 0 of each host has a peer over tcp, the others have not. What accl_alloc memory holds may be
+// read in place, which a straight rank does not understand.
+TEST(StraightCall, RunsOverSharedMemoryAndTheNetworkAtOnce) {
   for (const std::size_t count : {20u, 28u, 30u, 511u, 513u, 2047u, 2048u, 2049u, 4096u}) {
     run_ranks(5, {}, {0, 0, 0, 1, 1}, [&](Communicator& comm) {
       void* const memory = process_heap().allocate(count * sizeof(std::int32_t));

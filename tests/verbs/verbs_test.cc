@@ -185,7 +185,7 @@ TEST_F(VerbsFake, AReleaseTravelsWithTheNextMessage) {
 
 // What a lane releases in bulk is all that it says beside messages, however long a rank waits.
 TEST_F(VerbsFake, APingPongIsOneRequestAMessage) {
-  static_assert(Lane::told_late_units <= verbs::message_window, "or a sender waits for ever");
+  static_assert(Lane::told_late_messages <= verbs::message_window, "or a sender waits for ever");
   auto [here, there] = join(make(), make());
   std::array lanes{Lane(*here.endpoint, 0, geometry), Lane(*there.endpoint, 0, geometry)};
   std::array transports{here.transport.get(), there.transport.get()};
