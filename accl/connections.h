@@ -47,10 +47,10 @@ class Connections {
   std::string names() const;  // "shm", "shm+tcp", "" before the first.
   // Whether what peers send is carried by this host's cores, and not by a device: ranks that give
   // their core up soon let it arrive sooner.
-  bool is_carried_by_cores() const { return push_ != nullptr && network() != "verbs"; }
+  bool is_carried_by_cores() const { return push_ != nullptr && !is_by_device_; }
   // Whether connections must be polled between calls, too, now and then: those over verbs, whose
   // queues have to be replaced when a port dies.
-  bool needs_care() const { return push_ != nullptr && network() == "verbs"; }
+  bool needs_care() const { return push_ != nullptr && is_by_device_; }
   bool is_one_host() const;
   // What selection goes by before any connection is open, alike on all ranks: "shm", the name of
   // the network's transport, or both, as "shm+tcp".
@@ -59,9 +59,11 @@ class Connections {
   // namespaces, since they share the cores.
   bool is_crowded() const { return is_crowded_; }
 
-  void poll() {
-    if (push_ != nullptr) push_->poll();
+  // As Transport's.
+  bool poll() {
+    const bool has_news = push_ != nullptr && push_->poll();
     if (is_decorated_) shm_->poll();
+    return has_news || shm_ != nullptr;
   }
   // See Transport. The descriptors are in `event_fds`.
   bool arm();
@@ -106,6 +108,7 @@ class Connections {
   const std::vector<Rank> ranks_;
   const Rank self_;
   const ConnectionOptions options_;
+  const bool is_by_device_;  // What goes over the network.
   bool is_crowded_ = false;
   bool is_decorated_ = false;  // Shared memory itself needs no polling, a decorator does.
   std::unique_ptr<Transport> shm_, push_;  // The second is tcp, ucx or verbs.

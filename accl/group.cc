@@ -167,6 +167,7 @@ void Group::open(Route& route) {
 
 void Group::begin(const Call& call) {
   if (watch_->failed()) throw watch_->verdict();
+  has_run_ = true;
   try {
     bind_and_begin(call);
   } catch (const std::bad_alloc&) {  // The others may be in the call already: they must be told.
@@ -220,18 +221,20 @@ void Group::end() {
 
 void Group::drive() {
   idle_.moved();
-  while (!drive_some()) idle_.wait(current_->peers);
+  bool has_news = true;
+  while (!drive_some(has_news)) has_news = idle_.wait(current_->peers);
 }
 
-// Goes on as far as it can; true when the call is done.
-bool Group::drive_some() {
-  for (;;) {
-    connections_.poll();
-    const bool moved = executor_.advance();
+// Goes on as far as it can; true when the call is done. `has_news`: something may have come since
+// the executor last tried.
+bool Group::drive_some(bool has_news) {
+  while (connections_.poll() || has_news) {
+    has_news = executor_.advance();
     if (executor_.is_done()) return true;
-    if (!moved) return false;
+    if (!has_news) return false;
     idle_.moved();
   }
+  return false;
 }
 
 // Point to point is no call of all ranks, so it has no number and nothing to compare.

@@ -81,7 +81,7 @@ class Group final : public Communicator {
   Error verdict_for(const Error& error);
   void end();
   void drive();
-  bool drive_some();
+  bool drive_some(bool has_news = true);
   void publish(const Call& call, const Route& route);
 
   Binding bind(const Call& call, Route& route);
@@ -135,6 +135,7 @@ class Group final : public Communicator {
 
   std::mutex mutex_;
   std::uint64_t calls_ = 0;      // Collectives begun.
+  bool has_run_ = false;         // Any call, since connections were looked after.
   std::uint32_t splits_ = 0;     // And communicators that count.
   std::optional<Error> failed_;  // Given by every call from now on.
   Route* current_ = nullptr;     // Of the call in the executor.

@@ -26,37 +26,38 @@ constexpr auto verdict_grace = std::chrono::seconds(5);
 Idle::Idle(Connections& connections, Executor& executor, Watch& watch, Milliseconds timeout)
     : connections_(connections), executor_(executor), watch_(watch), timeout_(timeout) {}
 
-void Idle::wait(std::span<PeerLanes* const> peers) {
+bool Idle::wait(std::span<PeerLanes* const> peers) {
   ++looks_;
   const std::uint32_t enough = connections_.is_crowded() ? looks_crowded : looks_alone;
   if (looks_ < enough) {
     __builtin_ia32_pause();
     if (looks_ % looks_per_check == 0 && watch_.failed()) throw watch_.verdict();
-    return;
+    return false;
   }
-  wait_longer(peers);
+  return wait_longer(peers);
 }
 
-void Idle::wait_longer(std::span<PeerLanes* const> peers) {
+bool Idle::wait_longer(std::span<PeerLanes* const> peers) {
   if (watch_.failed()) throw watch_.verdict();
-  const Rank peer = peers[executor_.blocked_on()]->rank;
   const bool crowded = connections_.is_crowded();
   const bool is_on_cores = crowded && connections_.is_carried_by_cores();
-  const bool looks_at_clock = is_on_cores || looks_ % looks_per_clock == 0;
-  if (!is_clocked_) start_clock(peer);
-  const auto patience = is_on_cores ? sleep_after_on_cores : sleep_after;
-  if (looks_at_clock && Clock::now() - since_ > patience) {
-    check(peer);
-    sleep();
-  } else if (crowded) {
-    ::sched_yield();
-  } else {
-    __builtin_ia32_pause();
+  if (is_on_cores || looks_ % looks_per_clock == 0) {
+    const Rank peer = peers[executor_.blocked_on()]->rank;
+    const auto now = Clock::now();
+    if (!is_clocked_) start_clock(peer, now);
+    const auto patience = is_on_cores ? sleep_after_on_cores : sleep_after;
+    if (now - since_ > patience) {
+      check(peer);
+      sleep();
+      return true;
+    }
   }
+  crowded ? static_cast<void>(::sched_yield()) : __builtin_ia32_pause();
+  return false;
 }
 
-void Idle::start_clock(Rank peer) {
-  since_ = Clock::now();
+void Idle::start_clock(Rank peer, Clock::time_point now) {
+  since_ = now;
   is_clocked_ = true;
   is_reported_ = false;
   watch_.board().waiting_for.store(static_cast<std::int32_t>(index(peer)),

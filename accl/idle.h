@@ -19,8 +19,8 @@ class Idle {
 
   // One wait, between a fraction of a microsecond and some milliseconds. Reports to the watch what
   // it finds: a broken connection, a peer in another call, a wait beyond the time-out. Throws the
-  // watch's verdict once there is one.
-  void wait(std::span<PeerLanes* const> peers);
+  // watch's verdict once there is one. True: it looked itself, and so took what poll() tells once.
+  bool wait(std::span<PeerLanes* const> peers);
 
   // Something moved: the next wait starts from the beginning.
   void moved() {
@@ -29,8 +29,8 @@ class Idle {
   }
 
  private:
-  void wait_longer(std::span<PeerLanes* const> peers);
-  void start_clock(Rank peer);
+  bool wait_longer(std::span<PeerLanes* const> peers);
+  void start_clock(Rank peer, Clock::time_point now);
   void check(Rank peer);
   void sleep();
 

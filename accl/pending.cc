@@ -1,5 +1,6 @@
 // pending.cc - started calls: the queue, whoever drives it, and the requests that stand for them.
 #include <chrono>
+#include <utility>
 
 #include "accl/calls.h"
 #include "accl/group.h"
@@ -127,11 +128,12 @@ void Group::end_next(std::optional<Error> error) {
 }
 
 // A peer may still wait for what this rank sent in a call that is over here, and the connection may
-// need more of us than its device does. True where it does.
+// need more of us than its device does. True where it does. Where calls run they see to it, and an
+// armed queue would cost the next one an interrupt.
 bool Group::look_after() {
   connections_.poll();
-  const bool is_quiet = connections_.arm();
-  connections_.disarm();
+  const bool is_quiet = std::exchange(has_run_, false) || connections_.arm();
+  connections_.disarm();  // The next poll, whosever it is, looks at everything.
   return !is_quiet;
 }
 

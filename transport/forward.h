@@ -62,7 +62,7 @@ class ForwardTransport : public Transport {
     return inner_->open(peer, std::move(meeting));
   }
   std::unique_ptr<Region> add(const Memory& memory) override { return inner_->add(memory); }
-  void poll() override { inner_->poll(); }
+  bool poll() override { return inner_->poll(); }
   int event_fd() const override { return inner_->event_fd(); }
   bool arm() override { return inner_->arm(); }
   void disarm() override { inner_->disarm(); }

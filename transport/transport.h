@@ -196,11 +196,14 @@ class Transport {
   // this machine refuses the memory, invalid_argument where it is not what `memory` says.
   virtual std::unique_ptr<Region> add(const Memory& memory) = 0;
 
-  virtual void poll() = 0;
+  // Drives what must be driven. False: nothing that the caller could see has changed since the last
+  // poll, so what did not go then does not go now either.
+  virtual bool poll() = 0;
 
   // Sleeping: after arm() gives true, the caller looks at its counters once more, then may sleep:
   // event_fd() becomes readable when anything arrives or can go on after that look. False:
-  // something came meanwhile, look again first. disarm() follows every arm().
+  // something came meanwhile, look again first. disarm() follows every arm(); after it the next
+  // poll() looks at everything, also what is rare, and for that it may come alone.
   virtual int event_fd() const = 0;
   [[nodiscard]] virtual bool arm() = 0;
   virtual void disarm() = 0;

@@ -215,26 +215,48 @@ bool Member::done(const Script& script) const {
   return std::ranges::all_of(links_, [&](const Link& link) { return link.done(script); });
 }
 
+std::uint64_t Link::told() const {
+  std::uint64_t sum = 0;
+  for (std::uint32_t lane = 0; lane < geometry_.lanes; ++lane) {
+    const LaneCounters counters = endpoint_->counters(lane);
+    for (const auto* counter : {counters.arrived, counters.released, counters.sent}) {
+      if (counter != nullptr) sum += counter->load(std::memory_order_acquire);
+    }
+  }
+  return sum;
+}
+
+std::uint64_t Member::told() const {
+  std::uint64_t sum = 0;
+  for (const Link& link : links_) sum += link.told();
+  return sum;
+}
+
 // A peer that has all it wants may leave; saying so in words may allocate.
-void Member::poll() {
+bool Member::poll() {
+  const std::uint64_t before = told();
   AllocationCheck check;
-  transport_->poll();
+  const bool has_news = transport_->poll();
   if (std::ranges::any_of(links_, [](Link& link) { return link.endpoint().broken(); })) {
     check.forgive();
   }
+  EXPECT_TRUE(has_news || told() == before) << "poll() says that nothing came";
+  return has_news;
 }
 
 void Member::play(const Script& script, Idle idle) {
   const Deadline deadline(patience);
+  bool has_news = true;
   while (!done(script)) {
-    const bool moved = step(script);
-    poll();
+    const bool moved = has_news && step(script);
+    has_news = poll() || moved;
     if (moved || done(script)) continue;
     for (Link& link : links_) {
       ASSERT_TRUE(link.done(script) || !link.endpoint().broken()) << link.endpoint().failure();
     }
     ASSERT_FALSE(deadline.passed()) << "the exchange hangs";
     idle == Idle::sleep ? sleep(script) : static_cast<void>(::sched_yield());
+    has_news = has_news || idle == Idle::sleep;
     if (testing::Test::HasFailure()) return;
   }
   transport_->poll();  // The last releases go out.

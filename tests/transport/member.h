@@ -41,6 +41,8 @@ class Link {
   void know_targets(Transport& transport);
   bool step(const Script& script);  // True where anything was sent or received.
   bool done(const Script& script) const;
+  // All that the transport told so far, in one number that changes when any of it does.
+  std::uint64_t told() const;
 
  private:
   struct Payload {
@@ -78,14 +80,16 @@ class Member {
   Member(std::unique_ptr<Transport> transport, const Geometry& geometry, std::uint32_t me,
          Meetings meetings);
 
-  // Plays the script with every peer, to the end: all received, all sent, all released.
+  // Plays the script with every peer, to the end: all received, all sent, all released. Tries again
+  // only what poll() gives a reason for.
   void play(const Script& script, Idle idle);
 
   Transport& transport() { return *transport_; }
   Link& link(std::size_t number) { return links_[number]; }
 
  private:
-  void poll();
+  bool poll();
+  std::uint64_t told() const;
   bool step(const Script& script);
   bool done(const Script& script) const;
   void sleep(const Script& script);

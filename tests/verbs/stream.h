@@ -93,8 +93,8 @@ class VerbsExchange : public VerbsFake {
       std::uint32_t taken = 0;
       for (Stream& stream : streams) {
         stream.put_some();
-        here.transport->poll();
-        there.transport->poll();
+        poll(here);
+        poll(there);
         stream.take_some();
         is_over = is_over && stream.is_over();
         taken += stream.taken();
@@ -115,6 +115,21 @@ class VerbsExchange : public VerbsFake {
   }
   static std::string exchange(const Joined& here, const Joined& there) {
     return exchange(here, there, [](std::uint32_t) {});
+  }
+
+ private:
+  static std::uint64_t told(const Joined& end) {
+    std::uint64_t sum = 0;
+    for (std::uint32_t lane = 0; lane < geometry.lanes; ++lane) {
+      const LaneCounters counters = end.endpoint->counters(lane);
+      sum += counters.arrived->load() + counters.released->load() + counters.sent->load();
+    }
+    return sum;
+  }
+  static void poll(const Joined& end) {
+    const std::uint64_t before = told(end);
+    const bool has_news = end.transport->poll();
+    EXPECT_TRUE(has_news || told(end) == before) << "poll() says that nothing came";
   }
 };
 

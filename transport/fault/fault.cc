@@ -236,11 +236,13 @@ class FaultTransport : public ForwardTransport {
     return std::make_unique<FaultEndpoint>(inner().open(peer, std::move(meeting)), shared_);
   }
 
-  void poll() override {
+  bool poll() override {
     inner().poll();
     shared_->news = false;
-    if (!shared_->is(FaultKind::delay)) return;
-    for (FaultEndpoint* endpoint : shared_->endpoints) endpoint->show_arrivals();
+    if (shared_->is(FaultKind::delay)) {
+      for (FaultEndpoint* endpoint : shared_->endpoints) endpoint->show_arrivals();
+    }
+    return true;  // What was refused may be taken now.
   }
 
   bool arm() override {

@@ -124,7 +124,8 @@ class Shm final : public Transport {
     return std::make_unique<ShmEndpoint>(*this, peer, std::move(meeting));
   }
   std::unique_ptr<Region> add(const Memory& memory) override { return export_memory(memory); }
-  void poll() override {}  // Counters live in memory the peers write: nothing to drive.
+  // Counters live in memory the peers write: nothing to drive, and they may change at any time.
+  bool poll() override { return true; }
   int event_fd() const override { return event_.get(); }
   bool arm() override;
   void disarm() override;

@@ -35,7 +35,7 @@ class TcpTransport : public Transport {
 
   std::unique_ptr<Region> add(const Memory&) override { return nullptr; }
 
-  void poll() override {
+  bool poll() override {
     for (TcpEndpoint* endpoint : hub_->endpoints) endpoint->poll_out();
     if (hub_->endpoints.size() <= hub_->options.few_peers) {
       for (TcpEndpoint* endpoint : hub_->endpoints) endpoint->poll_in();
@@ -43,6 +43,7 @@ class TcpTransport : public Transport {
       poll_ready();
     }
     hub_->news = false;  // Whoever polls looks at the counters afterwards.
+    return true;
   }
 
   int event_fd() const override { return hub_->epoll.get(); }

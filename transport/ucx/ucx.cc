@@ -229,7 +229,10 @@ class UcxTransport : public Transport {
     return std::make_unique<UcxEndpoint>(hub_, peer, std::move(meeting));
   }
   std::unique_ptr<Region> add(const Memory&) override { return nullptr; }
-  void poll() override { hub_->poll(); }
+  bool poll() override {
+    hub_->poll();
+    return true;
+  }
   int event_fd() const override { return hub_->event_fd(); }
   bool arm() override { return hub_->arm(); }
   void disarm() override { hub_->disarm(); }

@@ -128,7 +128,7 @@ int Channel::post(Lane& lane, const Queue::Word* word, Sent& message) {
         .immediate = immediate_of(message.until, message.is_placed),
         .from = {from.data(), is_gathered ? 2U : 1U},
         .is_inline = is_inline,
-        .is_signalled = is_apart || !is_inline}}};
+        .is_signalled = is_apart}}};
   const int error = lane.queue->post(word, std::span(writes).subspan(message.is_placed ? 0 : 1));
   message.number = lane.queue->posted();
   return error;
@@ -140,7 +140,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   Lane& to = lanes_[lane];
   if (!is_open()) return false;
   Sent message{.until = parcel.until, .offset = parcel.offset};
-  find_place(to, parcel, message);
+  if (to.mailbox.has_news()) find_place(to, parcel, message);
   const Queue::Word word{.immediate = to.freed};
   const bool has_word = to.told != to.freed;
   const std::uint32_t requests = 1U + has_word + message.is_placed;

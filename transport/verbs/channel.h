@@ -78,6 +78,8 @@ class Channel {
 
   // Takes completions, and tells releases. True where anything came.
   bool poll();
+  // What put() refuses it goes on refusing until poll() is true.
+  bool is_calm() const { return is_open() && !is_behind_ && !move_ && !wants_move_; }
   // The device wakes us for what comes from here on. False: it cannot, and poll() must go on.
   bool arm();
 

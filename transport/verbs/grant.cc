@@ -36,20 +36,13 @@ void Mailbox::reset(std::byte* slots) {
   std::memset(slots_, 0, mailbox_bytes);
 }
 
-// The peer's device writes there: what a sanitizer takes for a race is what the check is for.
-[[gnu::no_sanitize("thread")]] std::uint64_t Mailbox::word(const std::byte* slot,
-                                                           std::size_t number) {
-  auto* const at = reinterpret_cast<const volatile std::uint64_t*>(slot) + number;
-  return *at;
-}
-
 Grant Mailbox::read(const std::byte* slot) {
   Words words;
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = word(slot, i);
   return std::bit_cast<Grant>(words);
 }
 
-std::optional<Grant> Mailbox::search(std::uint32_t until, std::uint32_t bytes) {
+std::optional<Grant> Mailbox::find(std::uint32_t until, std::uint32_t bytes) {
   for (std::uint32_t tries = 0; tries < 2 * mailbox_slots; ++tries) {
     const Grant grant = read(slot(next_));
     if (grant.check != check_of(grant) || is_ahead(next_, grant.number)) return std::nullopt;

@@ -6,8 +6,8 @@
 namespace accl::verbs {
 namespace {
 
-// Small messages ask for no answer each. Where the last ones do not within this time, an empty send
-// asks for them.
+// Messages that are copied ask for no answer each. Where the last ones do not within this time, an
+// empty send asks for them.
 constexpr auto ask_after = std::chrono::milliseconds(100);
 
 // Who did not look for longer was stopped or busy, and knows nothing of that time.

@@ -52,7 +52,7 @@ class Hub {
   verbs::Registry& registry() { return registry_; }
   void give_back(std::span<const std::byte> memory);
 
-  void poll();
+  bool poll();
   int event_fd() const { return events_.get(); }
   bool arm();
   void disarm();
@@ -148,16 +148,19 @@ void Hub::drop_meeting(Channel& channel) {
   channel.close_meeting();
 }
 
-void Hub::poll() {
+bool Hub::poll() {
   const bool looks = ++polls_ >= polls_per_look;
   if (looks) look_aside();
+  bool has_news = looks;
   for (Channel* channel : channels_) {
-    channel->poll();
+    const bool was_calm = channel->is_calm();
+    has_news = channel->poll() || !was_calm || !channel->is_calm() || has_news;
     if (channel->broken() && channel->meeting() >= 0) drop_meeting(*channel);
   }
-  if (!looks) return;
+  if (!looks) return has_news;
   const Clock::time_point now = Clock::now();
   for (Channel* channel : channels_) channel->note_silence(now);
+  return true;
 }
 
 void Hub::look_aside() {
@@ -276,7 +279,7 @@ class VerbsTransport : public Transport {
   std::unique_ptr<Region> add(const Memory& memory) override {
     return memory.bytes.empty() ? nullptr : std::make_unique<VerbsRegion>(hub_, memory);
   }
-  void poll() override { hub_->poll(); }
+  bool poll() override { return hub_->poll(); }
   int event_fd() const override { return hub_->event_fd(); }
   bool arm() override { return hub_->arm(); }
   void disarm() override { hub_->disarm(); }
