@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 #include <span>
 
 #include "accl/base/assert.h"
@@ -45,6 +46,7 @@ class Lane {
         outbox_(endpoint.outbox(lane)),
         inbox_(endpoint.inbox(lane)),
         near_bytes_(near_bytes(is_pull(), ring_bytes_)),
+        tells_along_(endpoint.tells_along()),
         counters_(endpoint.counters(lane)),
         cells_(endpoint.cells(lane)) {}
 
@@ -101,9 +103,11 @@ class Lane {
     const Parcel parcel{.head = head,
                         .offset = start(out_, head.bytes).offset,
                         .until = end.position,
-                        .pieces = pieces};
+                        .pieces = pieces,
+                        .freed = tells_along_ ? std::optional(in_.position) : std::nullopt};
     if (!endpoint_->put(lane_, parcel)) return false;
     out_ = end;
+    if (tells_along_) note_told();
     return true;
   }
 
@@ -141,7 +145,8 @@ class Lane {
     return {from.position + whole / ring_unit_bytes, from.offset + whole};
   }
 
-  // Done with the message. The peer is told in bulk; `at_once` where it waits for just this.
+  // Done with the message. The peer is told in bulk, or by a message that goes there anyway;
+  // `at_once` where it waits for just this.
   void release(std::uint32_t bytes, bool at_once) {
     if (bytes <= tiny_bytes && is_cell_here()) {
       ++in_cell_;
@@ -152,8 +157,7 @@ class Lane {
     const bool is_late = ++untold_messages_ == told_late_messages ||
                          (in_.position - told_) * ring_unit_bytes >= near_bytes_ / 4;
     if (!at_once && !is_late) return;
-    untold_messages_ = 0;
-    told_ = in_.position;
+    note_told();
     endpoint_->release(lane_, told_);
   }
 
@@ -184,6 +188,10 @@ class Lane {
     auto& stamp = const_cast<std::uint32_t&>(next_cell().head.stamp);  // Atomics want it so.
     return std::atomic_ref(stamp).load(std::memory_order_acquire) == in_cell_ + 1;
   }
+  void note_told() {
+    untold_messages_ = 0;
+    told_ = in_.position;
+  }
   void tell_cells() {
     told_cells_ = in_cell_;
     cells_.read->store(in_cell_, std::memory_order_release);
@@ -207,6 +215,7 @@ class Lane {
   std::byte* outbox_ = nullptr;
   const std::byte* inbox_ = nullptr;
   std::uint32_t near_bytes_ = least_near_bytes;
+  bool tells_along_ = false;
   LaneCounters counters_;
   Cells cells_;
   std::uint32_t out_cell_ = 0;  // Sent by cell; the stamp of the last.

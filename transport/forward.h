@@ -29,6 +29,7 @@ class ForwardEndpoint : public Endpoint {
   void release(std::uint32_t lane, std::uint32_t position) override {
     inner_->release(lane, position);
   }
+  bool tells_along() const override { return inner_->tells_along(); }
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override {
     return inner_->expect(lane, until, target);
   }

@@ -16,7 +16,7 @@
 
 namespace accl {
 
-enum class LoopKind : std::uint8_t { pull, pull_cells_in, pull_cells, push };
+enum class LoopKind : std::uint8_t { pull, pull_cells_in, pull_cells, push, push_tells };
 
 class LoopEndpoint final : public Endpoint {
  public:
@@ -31,9 +31,7 @@ class LoopEndpoint final : public Endpoint {
     const OneLane& one = lanes_[lane];
     return {.arrived = &one.arrived, .released = &one.released, .sent = &one.sent};
   }
-  std::byte* outbox(std::uint32_t lane) override {
-    return kind_ == LoopKind::push ? nullptr : ring(lane);
-  }
+  std::byte* outbox(std::uint32_t lane) override { return is_push() ? nullptr : ring(lane); }
   const std::byte* inbox(std::uint32_t lane) const override {
     return rings_.data() + std::size_t{lane} * ring_bytes_;
   }
@@ -44,8 +42,9 @@ class LoopEndpoint final : public Endpoint {
     return {.out = out, .in = one.cells.data(), .freed = &one.read, .read = &one.read};
   }
   bool put(std::uint32_t lane, const Parcel& parcel) override {
-    if (kind_ == LoopKind::push) copy(parcel, ring(lane) + parcel.offset);
+    if (is_push()) copy(parcel, ring(lane) + parcel.offset);
     lanes_[lane].arrived.store(parcel.until, std::memory_order_release);
+    if (parcel.freed) release(lane, *parcel.freed);
     if (!keeps_) lanes_[lane].sent.store(parcel.until, std::memory_order_release);
     return true;
   }
@@ -59,6 +58,7 @@ class LoopEndpoint final : public Endpoint {
   void release(std::uint32_t lane, std::uint32_t position) override {
     lanes_[lane].released.store(position, std::memory_order_release);
   }
+  bool tells_along() const override { return kind_ == LoopKind::push_tells; }
   bool expect(std::uint32_t, std::uint32_t, std::span<std::byte>) override { return false; }
   bool took(std::uint32_t, std::uint32_t) const override { return false; }
   const std::byte* view(const RegionKey&, std::uint64_t, std::uint64_t) override { return nullptr; }
@@ -71,6 +71,7 @@ class LoopEndpoint final : public Endpoint {
     std::atomic<std::uint32_t> arrived{0}, released{0}, sent{0}, read{0};
   };
 
+  bool is_push() const { return kind_ == LoopKind::push || kind_ == LoopKind::push_tells; }
   std::byte* ring(std::uint32_t lane) { return rings_.data() + std::size_t{lane} * ring_bytes_; }
   static void copy(const Parcel& parcel, std::byte* to) {
     std::memcpy(to, &parcel.head, sizeof parcel.head);

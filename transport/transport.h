@@ -93,6 +93,7 @@ struct Parcel {
   std::uint32_t offset = 0;                              // In the ring, bytes, of the head.
   std::uint32_t until = 0;                               // The position just behind this message.
   std::span<const std::span<const std::byte>> pieces{};  // Payload in order; head.bytes in all.
+  std::optional<std::uint32_t> freed{};                  // As release(), where tells_along().
 };
 
 // Names registered memory to a peer, and travels inside messages.
@@ -144,6 +145,8 @@ class Endpoint {
 
   // Tells the peer that our inbox is free until this position.
   virtual void release(std::uint32_t lane, std::uint32_t position) = 0;
+  // Whether put() tells the same, by Parcel::freed, at no cost.
+  virtual bool tells_along() const { return false; }
 
   // Push transports may let the payload of a message to come on a lane (the one that ends at
   // `until`) land in `target` instead of the inbox. Asked in the order of the messages. False where

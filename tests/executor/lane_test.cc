@@ -66,11 +66,12 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
   while (!under_way.empty()) receive();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Sizes, Rings,
-    ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
-                       ::testing::Values(LoopKind::pull, LoopKind::pull_cells_in,
-                                         LoopKind::pull_cells, LoopKind::push)));
+INSTANTIATE_TEST_SUITE_P(Sizes, Rings,
+                         ::testing::Combine(::testing::Values(65536u, 131072u, 520192u, 1048576u),
+                                            ::testing::Values(LoopKind::pull,
+                                                              LoopKind::pull_cells_in,
+                                                              LoopKind::pull_cells, LoopKind::push,
+                                                              LoopKind::push_tells)));
 
 // How many messages are read before the sender is told.
 std::uint32_t messages_until_told(LoopKind kind, std::uint32_t ring_bytes, std::uint32_t bytes) {
@@ -98,6 +99,10 @@ TEST(Rings, TellInBulkAndOverANetworkInLargerOnes) {
   EXPECT_EQ(messages_until_told(LoopKind::push, small, two_kib), rounds(small / 4));
   EXPECT_EQ(messages_until_told(LoopKind::push, large, two_kib), rounds(large / 16));
   EXPECT_EQ(messages_until_told(LoopKind::push, large, 8), Lane::told_late_messages);
+}
+
+TEST(Rings, WhatWasReadIsToldByTheNextMessageWhereThatCostsNothing) {
+  EXPECT_EQ(messages_until_told(LoopKind::push_tells, 1 << 20, 8), 2U);
 }
 
 TEST(Rings, AMessageOfAnotherSizeIsNoticed) {

@@ -99,8 +99,10 @@ bool Link::send_next(std::uint32_t lane, const Script& script) {
 
   std::vector<std::byte> payload = make_payload(tag, bytes);
   const Head head{.tag = tag, .bytes = bytes, .flags = ~tag, .stamp = 0};
-  const Parcel parcel{.head = head, .offset = place.offset, .until = place.until, .pieces = {}};
+  Parcel parcel{.head = head, .offset = place.offset, .until = place.until, .pieces = {}};
+  if (endpoint_->tells_along()) parcel.freed = lanes_[lane].in.ring.position();
   if (!put(lane, parcel, payload)) return false;
+  lanes_[lane].told = parcel.freed.value_or(lanes_[lane].told);
   out.ring.take(bytes);
   ++out.number;
   return true;
@@ -163,9 +165,19 @@ bool Link::receive_next(std::uint32_t lane, const Script& script) {
   book.asked = book.promised = false;
   in.ring.take(bytes);
   ++in.number;
-  const AllocationCheck check;
-  endpoint_->release(lane, place.until);
+  release(lane, script);
   return true;
+}
+
+// A little may wait for the next message that goes there, if there is one.
+void Link::release(std::uint32_t lane, const Script& script) {
+  LaneBook& book = lanes_[lane];
+  const bool goes_along = endpoint_->tells_along() && book.out.number < script.messages &&
+                          book.in.ring.position() - book.told < book.in.ring.units() / 16;
+  if (goes_along) return;
+  book.told = book.in.ring.position();
+  const AllocationCheck check;
+  endpoint_->release(lane, book.told);
 }
 
 // Every other message that has a payload is asked for, once.

@@ -52,6 +52,7 @@ class Link {
   struct LaneBook {
     explicit LaneBook(std::uint32_t ring_bytes) : out(ring_bytes), in(ring_bytes) {}
     Direction out, in;
+    std::uint32_t told = 0;         // Of what came.
     std::deque<Payload> unsent;     // Push: must not change until sent.
     std::vector<std::byte> target;  // Of a ring's size; given to expect() for the next message.
     bool asked = false;             // expect() was tried for it,
@@ -65,6 +66,7 @@ class Link {
   void ask_for_next(std::uint32_t lane, std::uint32_t bytes);
   void drop_sent(std::uint32_t lane);
   bool put(std::uint32_t lane, const Parcel& parcel, std::vector<std::byte>& payload);
+  void release(std::uint32_t lane, const Script& script);
 
   Geometry geometry_;
   std::uint32_t me_, peer_;

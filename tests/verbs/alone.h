@@ -16,7 +16,7 @@ namespace accl::test {
 
 class AloneChannel {
  public:
-  static constexpr Geometry geometry{.lanes = 4, .ring_bytes = 1 << 20};
+  static constexpr Geometry geometry = NullDevice::geometry;
 
   explicit AloneChannel(const std::string& library, const verbs::Settings& settings = {})
       : api_(verbs::Api::load(library)) {
@@ -62,7 +62,7 @@ class AloneChannel {
     const auto bytes = static_cast<std::uint32_t>(target.size());
     const Place place = received_[lane].next(bytes);
     const bool is_placed = is_expected && channel().expect(lane, place.until, target);
-    NullDevice::deliver(lane, verbs::immediate_of(place.until, is_placed));
+    NullDevice::deliver(lane, place.until, is_placed);
     while (channel().counters(lane).arrived->load() != place.until) channel().poll();
     if (!channel().took(lane, place.until)) {
       const std::byte* const message = channel().inbox(lane) + place.offset;

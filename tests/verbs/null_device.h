@@ -10,11 +10,14 @@
 #include <vector>
 
 #include "transport/verbs/queue.h"
+#include "transport/verbs/words.h"
 
 namespace accl::test {
 
 class NullDevice {
  public:
+  static constexpr Geometry geometry{.lanes = 4, .ring_bytes = 1 << 20};
+
   // Before the channel is made: hears of its queues, which belong to `context`.
   static void listen(ibv_context& context) {
     state() = {};
@@ -33,26 +36,28 @@ class NullDevice {
 
   static std::uint64_t posted() { return state().posted; }
 
-  // A message of the peer comes, which says this.
-  static void deliver(std::uint32_t lane, std::uint32_t immediate) {
-    state().lanes[lane].has_come = true;
-    state().lanes[lane].immediate = immediate;
+  // A message of the peer comes, which ends there.
+  static void deliver(std::uint32_t number, std::uint32_t until, bool is_placed) {
+    Lane& lane = state().lanes[number];
+    lane.has_come = true;
+    lane.immediate = immediates.pack({until, lane.released, is_placed});
   }
 
  private:
   // A release answers so many messages, as a peer's that reads them in bulk.
   static constexpr std::uint32_t messages_per_release = 64;
+  static constexpr verbs::Immediates immediates{geometry.ring_bytes};
 
   struct Lane {
     std::uint64_t signalled = 0;  // The last ticket to give back.
     bool has_signalled = false;
-    std::uint32_t position = 0;  // Behind the last message.
+    std::uint32_t position = 0, released = 0;  // Behind the last message, and that was released.
     std::uint32_t unreleased = 0;
     bool has_come = false;  // A message of the peer.
     std::uint32_t immediate = 0;
   };
   struct State {
-    std::array<Lane, 8> lanes{};
+    std::array<Lane, geometry.lanes> lanes{};
     std::uint64_t posted = 0;
     decltype(verbs_context::create_qp_ex) create = nullptr;
     std::vector<ibv_qp*> pairs{};  // That take ibv_wr_*.
@@ -95,7 +100,7 @@ class NullDevice {
   }
 
   static void take_message(Lane& lane, __be32 value) {
-    lane.position = verbs::position_of(ntohl(value), lane.position);
+    lane.position = immediates.unpack(ntohl(value), lane.position, 0).until;
     ++lane.unreleased;
   }
 
@@ -125,6 +130,7 @@ class NullDevice {
       }
       if (lane.unreleased < messages_per_release) continue;
       lane.unreleased = 0;
+      lane.released = lane.position;
       done[count] = {};
       done[count].opcode = IBV_WC_RECV;
       done[count].imm_data = htonl(lane.position);

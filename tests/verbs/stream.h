@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "tests/verbs/over_fake.h"
@@ -15,7 +16,8 @@ class Stream {
   Stream(const Joined& from, const Joined& to, std::uint32_t lane)
       : from_(*from.endpoint), to_(*to.endpoint), lane_(lane) {}
 
-  void put_some() {
+  // What came by `back`, the other way on this lane, is told along.
+  void put_some(const Stream* back = nullptr) {
     for (; sent_ < count_; ++sent_) {
       const std::uint32_t bytes = bytes_of(sent_);
       const Place place = out_.next(bytes);
@@ -26,7 +28,8 @@ class Stream {
       if (!from_.put(lane_, {.head = {.tag = sent_, .bytes = bytes},
                              .offset = place.offset,
                              .until = place.until,
-                             .pieces = {&piece, 1}})) {
+                             .pieces = {&piece, 1},
+                             .freed = back ? std::optional(back->in_.position()) : std::nullopt})) {
         return;
       }
       out_.take(bytes);
@@ -91,8 +94,9 @@ class VerbsExchange : public VerbsFake {
     for (const Deadline deadline(patience); words().empty() && !HasFatalFailure();) {
       bool is_over = true;
       std::uint32_t taken = 0;
-      for (Stream& stream : streams) {
-        stream.put_some();
+      for (std::size_t i = 0; i < streams.size(); ++i) {
+        Stream& stream = streams[i];
+        stream.put_some(&streams[i ^ 1]);
         poll(here);
         poll(there);
         stream.take_some();

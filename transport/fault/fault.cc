@@ -68,6 +68,9 @@ class FaultEndpoint : public ForwardEndpoint {
   LaneCounters counters(std::uint32_t lane) const override;
   bool put(std::uint32_t lane, const Parcel& parcel) override;
   void release(std::uint32_t lane, std::uint32_t position) override;
+  bool tells_along() const override {
+    return !shared_->is(FaultKind::skip_release) && inner().tells_along();
+  }
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override;
   std::string failure() const override { return failure_.empty() ? inner().failure() : failure_; }
   bool broken() const override { return !failure_.empty() || inner().broken(); }

@@ -33,6 +33,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   if (is_too_much) fabric_.news = true;  // No event would say that it may go on.
   if (is_too_much || to.next_send - to.first_send == sends_per_lane) return false;
   put_bytes_ += parcel.head.bytes;
+  to.freed = parcel.freed.value_or(to.freed);
   Send& send = to.sends[to.next_send++ % sends_per_lane];
   send.note = {.kind = NoteKind::data,
                .lane = static_cast<std::uint16_t>(lane),

@@ -200,6 +200,7 @@ class UcxEndpoint : public Endpoint {
   void release(std::uint32_t lane, std::uint32_t position) override {
     channel_.release(lane, position);
   }
+  bool tells_along() const override { return true; }
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override {
     return channel_.inbox().expect(lane, until, target);
   }

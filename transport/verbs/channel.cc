@@ -112,7 +112,7 @@ ibv_sge Channel::payload_of(Lane& lane, const Sent& message) {
 
 // A payload that is placed goes first: the queue keeps their order, so who hears of the head has
 // it.
-int Channel::post(Lane& lane, const Queue::Word* word, Sent& message) {
+int Channel::post(Lane& lane, Sent& message) {
   const auto number = static_cast<std::uint32_t>(&lane - lanes_.data());
   const bool is_apart = message.is_placed || !message.lent.empty();
   const std::uint32_t bytes = is_apart ? large_payload_offset : message.bytes;
@@ -125,12 +125,13 @@ int Channel::post(Lane& lane, const Queue::Word* word, Sent& message) {
       {{.to = message.place, .key = message.key, .from = {&from[1], 1}},
        {.to = lane.peer_inbox + message.offset,
         .key = lane.peer_key,
-        .immediate = immediate_of(message.until, message.is_placed),
+        .immediate = immediates_.pack({message.until, lane.freed, message.is_placed}),
         .from = {from.data(), is_gathered ? 2U : 1U},
         .is_inline = is_inline,
         .is_signalled = is_apart}}};
-  const int error = lane.queue->post(word, std::span(writes).subspan(message.is_placed ? 0 : 1));
+  const int error = lane.queue->post(std::span(writes).subspan(message.is_placed ? 0 : 1));
   message.number = lane.queue->posted();
+  if (error == 0 && tells_along()) note_told(number);
   return error;
 }
 
@@ -141,9 +142,7 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
   if (!is_open()) return false;
   Sent message{.until = parcel.until, .offset = parcel.offset};
   if (to.mailbox.has_news()) find_place(to, parcel, message);
-  const Queue::Word word{.immediate = to.freed};
-  const bool has_word = to.told != to.freed;
-  const std::uint32_t requests = 1U + has_word + message.is_placed;
+  const std::uint32_t requests = 1U + message.is_placed;
   if (to.window_again != to.window_next || !to.queue->has_room(requests)) return false;
   if (!has_window(to)) return false;
   if (is_lendable(to, parcel)) {
@@ -155,14 +154,11 @@ bool Channel::put(std::uint32_t lane, const Parcel& parcel) {
     message.bytes = pack(lane, parcel);
   }
   if (message.bytes == 0) return false;
-  const int error = post(to, has_word ? &word : nullptr, message);
+  to.freed = parcel.freed.value_or(to.freed);
+  const int error = post(to, message);
   if (error != 0) {
     note_post(lane, error);
     return false;
-  }
-  if (has_word) {
-    to.told = word.immediate;
-    dirty_ &= ~(std::uint64_t{1} << lane);
   }
   to.at(to.window_next) = message;
   to.window_again = ++to.window_next;
@@ -213,6 +209,11 @@ void Channel::release(std::uint32_t lane, std::uint32_t position) {
   dirty_ |= std::uint64_t{1} << lane;
 }
 
+void Channel::note_told(std::uint32_t lane) {
+  lanes_[lane].told = lanes_[lane].freed;
+  dirty_ &= ~(std::uint64_t{1} << lane);
+}
+
 void Channel::tell_releases() {
   if (!is_open()) return;
   for (std::uint64_t left = dirty_; left != 0; left &= left - 1) {
@@ -224,11 +225,10 @@ void Channel::tell_releases() {
 void Channel::tell_release(std::uint32_t number, bool is_signalled) {
   Lane& lane = lanes_[number];
   if (!lane.queue->has_room(1)) return;
-  dirty_ &= ~(std::uint64_t{1} << number);
-  if (lane.told == lane.freed && !is_signalled) return;
-  lane.told = lane.freed;
-  const Queue::Word word{.immediate = lane.freed, .is_signalled = is_signalled};
-  note_post(number, lane.queue->post(&word, {}));
+  const bool is_known = lane.told == lane.freed;
+  note_told(number);
+  if (is_known && !is_signalled) return;
+  note_post(number, lane.queue->post({.immediate = lane.freed, .is_signalled = is_signalled}));
 }
 
 bool Channel::poll() {
@@ -257,12 +257,12 @@ bool Channel::poll(Completions& completions) {
   return moved;
 }
 
-void Channel::take_message(Lane& lane, std::uint32_t immediate) {
+void Channel::take_message(Lane& lane, const Saying& saying) {
   const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
-  const std::uint32_t until = position_of(immediate, lane.arrived.load(std::memory_order_relaxed));
-  if (until - lane.freed > units) return begin_end("it sent more than the ring holds");
-  if (!take_payload(lane, until, is_placed(immediate))) return;
-  lane.arrived.store(until, std::memory_order_release);
+  if (saying.until - lane.freed > units) return begin_end("it sent more than the ring holds");
+  if (!take_payload(lane, saying.until, saying.is_placed)) return;
+  take_word(lane, saying.freed);
+  lane.arrived.store(saying.until, std::memory_order_release);
 }
 
 void Channel::take_word(Lane& lane, std::uint32_t position) {
@@ -305,7 +305,8 @@ void Channel::take(const ibv_wc& done) {
   }
   const std::uint32_t value = ntohl(done.imm_data);
   if (done.opcode == IBV_WC_RECV_RDMA_WITH_IMM) {
-    take_message(lane, value);
+    take_message(lane, immediates_.unpack(value, lane.arrived.load(std::memory_order_relaxed),
+                                          lane.released.load(std::memory_order_relaxed)));
   } else {
     take_word(lane, value);
   }

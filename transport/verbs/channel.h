@@ -3,9 +3,10 @@
 //
 // A message is one write, head and payload together, to its place in the peer's ring; its immediate
 // value is the position behind it. Messages of a lane cannot overtake each other, so that position
-// is all that the receiver must know. What is put is copied to the same place in our copy of the
-// ring, which is free exactly as long as the peer's; but a large payload in registered memory is
-// lent: the device reads it where it lies, and the sender may change it once that was acknowledged.
+// is all that the receiver must know; what the sender is done with travels along. What is put is
+// copied to the same place in our copy of the ring, which is free exactly as long as the peer's;
+// but a large payload in registered memory is lent: the device reads it where it lies, and the
+// sender may change it once that was acknowledged.
 //
 // A receiver that expects a large payload in registered memory grants the sender a place there
 // (grant.h). A sender that finds the grant in time puts the payload in that place and then the head
@@ -72,6 +73,7 @@ class Channel {
   const std::byte* inbox(std::uint32_t lane) const;
   bool put(std::uint32_t lane, const Parcel& parcel);
   void release(std::uint32_t lane, std::uint32_t position);
+  bool tells_along() const { return immediates_.tells_freed(); }
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target);
   bool took(std::uint32_t lane, std::uint32_t until) const;
   void withdraw();
@@ -217,18 +219,19 @@ class Channel {
   void take_home(std::uint32_t lane, Sent& message);
   bool poll(Completions& completions);
   void take(const ibv_wc& done);
-  int post(Lane& lane, const Queue::Word* word, Sent& message);
+  int post(Lane& lane, Sent& message);
   void fail_request(const Ticket& ticket, const ibv_wc& done);
   void begin_grants(std::uint32_t lane);
   std::byte* mailbox(std::uint32_t lane) const;
   std::byte* copy_of_mailbox(std::uint32_t lane) const { return mailbox(lane) + mailbox_bytes; }
   bool is_open() const { return stage_ == Stage::joined && !broken_ && !ending_since_; }
-  void take_message(Lane& lane, std::uint32_t immediate);
+  void take_message(Lane& lane, const Saying& saying);
   bool post_grant(std::uint32_t lane, const Grant& grant);
   bool take_payload(Lane& lane, std::uint32_t until, bool is_placed);
   void find_place(Lane& lane, const Parcel& parcel, Sent& message);
   void take_word(Lane& lane, std::uint32_t position);
   void note_post(std::uint32_t lane, int error);  // An errno of the driver, or 0.
+  void note_told(std::uint32_t lane);
   void tell_releases();
   void tell_release(std::uint32_t lane, bool is_signalled);
 
@@ -256,6 +259,7 @@ class Channel {
 
   Rails& rails_;
   const Geometry geometry_;
+  const Immediates immediates_;
   const Rank peer_;
   Registry* const registry_;
   const std::optional<std::uint32_t> network_path_;

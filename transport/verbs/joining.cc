@@ -49,6 +49,7 @@ Channel::Channel(Rails& rails, const Geometry& geometry, Rank peer, Fd meeting, 
                  std::optional<std::uint32_t> network_path)
     : rails_(rails),
       geometry_(geometry),
+      immediates_(geometry.ring_bytes),
       peer_(peer),
       registry_(registry),
       network_path_(network_path),

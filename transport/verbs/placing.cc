@@ -54,7 +54,7 @@ bool Channel::post_grant(std::uint32_t number, const Grant& grant) {
                            .key = lane.peer_key,
                            .from = {&from, 1},
                            .is_inline = sizeof grant <= lane.queue->longest_inline()};
-  const int error = lane.queue->post(nullptr, {&write, 1});
+  const int error = lane.queue->post({&write, 1});
   note_post(number, error);
   return error == 0;
 }

@@ -202,29 +202,31 @@ int Queue::resume(std::uint32_t flow_label) {
   return error;
 }
 
-int Queue::post(const Word* word, std::span<const Write> writes) {
-  const std::size_t count = (word != nullptr) + writes.size();
-  std::array<ibv_send_wr, 1 + most_writes> requests{};
-  ACCL_ASSERT(count <= requests.size() && has_room(static_cast<std::uint32_t>(count)), posted_,
-              retired_);
-  ibv_send_wr* next = requests.data();
-  const auto add = [&](bool is_signalled) -> ibv_send_wr& {
-    ibv_send_wr& request = *next++;
-    if (&request != requests.data()) (&request - 1)->next = &request;
-    ++posted_;
-    request.wr_id = ticket_.pack() | posted_;
-    if (!is_signalled && !is_due()) return request;
-    request.send_flags |= IBV_SEND_SIGNALED;
+ibv_send_wr Queue::next_request(bool is_signalled) {
+  ACCL_ASSERT(has_room(1), posted_, retired_);
+  ibv_send_wr request{};
+  request.wr_id = ticket_.pack() | ++posted_;
+  if (is_signalled || posted_ - signalled_ >= signal_every) {
+    request.send_flags = IBV_SEND_SIGNALED;
     signalled_ = posted_;
-    return request;
-  };
-  if (word != nullptr) {
-    ibv_send_wr& request = add(word->is_signalled);
-    request.opcode = IBV_WR_SEND_WITH_IMM;
-    request.imm_data = htonl(word->immediate);
   }
-  for (const Write& write : writes) {
-    ibv_send_wr& request = add(write.is_signalled);
+  return request;
+}
+
+int Queue::post(const Word& word) {
+  ibv_send_wr request = next_request(word.is_signalled);
+  request.opcode = IBV_WR_SEND_WITH_IMM;
+  request.imm_data = htonl(word.immediate);
+  return verbs::post(pair_, request);
+}
+
+int Queue::post(std::span<const Write> writes) {
+  std::array<ibv_send_wr, most_writes> requests;
+  ACCL_ASSERT(!writes.empty() && writes.size() <= requests.size(), writes.size());
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    const Write& write = writes[i];
+    ibv_send_wr& request = requests[i] = next_request(write.is_signalled);
+    if (i > 0) requests[i - 1].next = &request;
     request.opcode = write.immediate ? IBV_WR_RDMA_WRITE_WITH_IMM : IBV_WR_RDMA_WRITE;
     request.imm_data = htonl(write.immediate.value_or(0));
     request.sg_list = write.from.data();

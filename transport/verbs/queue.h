@@ -72,9 +72,9 @@ class Queue {
     std::uint32_t immediate = 0;
     bool is_signalled = false;
   };
-  // After has_room. The word first, if there is one, then the writes, at most two, in one call of
-  // the driver. Gives errno.
-  int post(const Word* word, std::span<const Write> writes);
+  // After has_room. The writes, at most two, in one call of the driver; or the word. Give errno.
+  int post(std::span<const Write> writes);
+  int post(const Word& word);
 
   // A ticket of ours came back: everything up to it is done.
   void retire(std::uint32_t number) { retired_ = number; }
@@ -104,7 +104,7 @@ class Queue {
   void stop();
 
  private:
-  bool is_due() const { return posted_ - signalled_ >= signal_every; }
+  ibv_send_wr next_request(bool is_signalled);
   void create(ibv_cq* completions);
   ibv_ah_attr path_to(const LaneAddress& theirs, std::uint32_t flow_label) const;
   void modify(ibv_qp_attr& attributes, int mask, const char* to, const LaneAddress* theirs);

@@ -174,7 +174,7 @@ void Channel::post_again() {
     Lane& lane = lanes_[i];
     while (!restart_ && !ending_since_ && lane.window_again != lane.window_next &&
            lane.queue->has_room(1)) {
-      const int error = post(lane, nullptr, lane.at(lane.window_again));
+      const int error = post(lane, lane.at(lane.window_again));
       if (error == 0) ++lane.window_again;
       note_post(i, error);
     }

@@ -228,6 +228,7 @@ class VerbsEndpoint : public Endpoint {
   void release(std::uint32_t lane, std::uint32_t position) override {
     channel_->release(lane, position);
   }
+  bool tells_along() const override { return channel_->tells_along(); }
   bool expect(std::uint32_t lane, std::uint32_t until, std::span<std::byte> target) override {
     return channel_->expect(lane, until, target);
   }

@@ -1,12 +1,12 @@
 // words.h - what the verbs transport says to a peer. Over the meeting socket, each way: an Opening,
 // then Notes: ready once its queues can receive; restart and ready again where queues had to be
-// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value says
-// the position behind the message, and whether its payload lies where the peer granted it a place;
-// writes of such grants into the peer's mailbox; and empty sends whose immediate value is the
-// position that the sender of this one is done with.
+// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value is a
+// Saying; writes of grants into the peer's mailbox; and, where no message goes that way, empty
+// sends whose immediate value is the position that their sender is done with.
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 
 #include "transport/greeting.h"
@@ -36,15 +36,39 @@ struct Opening {
   std::array<LaneAddress, max_lanes> lanes{};
 };
 
-// A message is at most a ring behind the last one, so its position needs no more than these bits.
-constexpr std::uint32_t position_bits = 0x7fff'ffff;
-constexpr std::uint32_t immediate_of(std::uint32_t until, bool is_placed) {
-  return (until & position_bits) | (is_placed ? ~position_bits : 0);
-}
-constexpr bool is_placed(std::uint32_t immediate) { return (immediate & ~position_bits) != 0; }
-constexpr std::uint32_t position_of(std::uint32_t immediate, std::uint32_t last) {
-  return last + ((immediate - last) & position_bits);
-}
+// What the immediate value of a message says.
+struct Saying {
+  std::uint32_t until = 0;  // The position behind it.
+  std::uint32_t freed = 0;  // The other way: what its sender is done with.
+  bool is_placed = false;   // The payload lies where it was granted a place.
+};
+
+// Both positions are at most a ring ahead of what the receiver knows, so some bits of each do. Of a
+// ring of more than 1 MiB only the first has room.
+class Immediates {
+ public:
+  explicit constexpr Immediates(std::uint32_t ring_bytes)
+      : bits_(static_cast<std::uint32_t>(std::bit_width(ring_bytes / ring_unit_bytes))),
+        mask_((1U << bits_) - 1) {}
+
+  constexpr bool tells_freed() const { return 2 * bits_ < 32; }
+  constexpr std::uint32_t pack(const Saying& saying) const {
+    const std::uint32_t freed = tells_freed() ? (saying.freed & mask_) << bits_ : 0;
+    return (saying.until & mask_) | freed | (saying.is_placed ? placed : 0);
+  }
+  // `arrived` and `freed`: of the last that came.
+  constexpr Saying unpack(std::uint32_t value, std::uint32_t arrived, std::uint32_t freed) const {
+    const std::uint32_t more = tells_freed() ? ((value >> bits_) - freed) & mask_ : 0;
+    return {.until = arrived + ((value - arrived) & mask_),
+            .freed = freed + more,
+            .is_placed = (value & placed) != 0};
+  }
+
+ private:
+  static constexpr std::uint32_t placed = 1U << 31;
+
+  std::uint32_t bits_, mask_;
+};
 
 enum class NoteKind : std::uint32_t { ready, restart, farewell };
 
