@@ -11,6 +11,8 @@
 namespace accl::test {
 namespace {
 
+constexpr std::uint32_t most_untold = 100;  // Messages; below any transport's window.
+
 std::uint32_t mix(std::uint32_t from, std::uint32_t to, std::uint32_t lane, std::uint32_t number) {
   std::uint64_t value = (std::uint64_t{from} << 48) ^ (std::uint64_t{to} << 40) ^
                         (std::uint64_t{lane} << 32) ^ number;
@@ -102,7 +104,7 @@ bool Link::send_next(std::uint32_t lane, const Script& script) {
   Parcel parcel{.head = head, .offset = place.offset, .until = place.until, .pieces = {}};
   if (endpoint_->tells_along()) parcel.freed = lanes_[lane].in.ring.position();
   if (!put(lane, parcel, payload)) return false;
-  lanes_[lane].told = parcel.freed.value_or(lanes_[lane].told);
+  if (parcel.freed) note_told(lane);
   out.ring.take(bytes);
   ++out.number;
   return true;
@@ -173,11 +175,17 @@ bool Link::receive_next(std::uint32_t lane, const Script& script) {
 void Link::release(std::uint32_t lane, const Script& script) {
   LaneBook& book = lanes_[lane];
   const bool goes_along = endpoint_->tells_along() && book.out.number < script.messages &&
-                          book.in.ring.position() - book.told < book.in.ring.units() / 16;
+                          book.in.ring.position() - book.told < book.in.ring.units() / 16 &&
+                          ++book.untold < most_untold;
   if (goes_along) return;
-  book.told = book.in.ring.position();
+  note_told(lane);
   const AllocationCheck check;
   endpoint_->release(lane, book.told);
+}
+
+void Link::note_told(std::uint32_t lane) {
+  lanes_[lane].told = lanes_[lane].in.ring.position();
+  lanes_[lane].untold = 0;
 }
 
 // Every other message that has a payload is asked for, once.

@@ -52,7 +52,8 @@ class Link {
   struct LaneBook {
     explicit LaneBook(std::uint32_t ring_bytes) : out(ring_bytes), in(ring_bytes) {}
     Direction out, in;
-    std::uint32_t told = 0;         // Of what came.
+    std::uint32_t told = 0;         // Of what came, a position;
+    std::uint32_t untold = 0;       // and messages since.
     std::deque<Payload> unsent;     // Push: must not change until sent.
     std::vector<std::byte> target;  // Of a ring's size; given to expect() for the next message.
     bool asked = false;             // expect() was tried for it,
@@ -67,6 +68,7 @@ class Link {
   void drop_sent(std::uint32_t lane);
   bool put(std::uint32_t lane, const Parcel& parcel, std::vector<std::byte>& payload);
   void release(std::uint32_t lane, const Script& script);
+  void note_told(std::uint32_t lane);
 
   Geometry geometry_;
   std::uint32_t me_, peer_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/verbs/alone.h"
 #include "tests/verbs/over_fake.h"
 #include "transport/verbs/grant.h"
 
@@ -156,6 +157,18 @@ TEST_F(VerbsPlacing, NothingWaitsForAGrantAndALateOneHarmsNobody) {
   EXPECT_TRUE(is_all(target(0), std::byte{0xDD}));
   expected_ = Ring(roomy.ring_bytes);
   EXPECT_FALSE(expect_next(0)) << "too late";
+}
+
+// Positions count all that came before them.
+TEST_F(VerbsPlacing, NothingComesBehindAPayloadThatWasGrantedNoPlace) {
+  AloneChannel alone(library());
+  const std::vector<std::uint32_t> untils{2, 4, 6};
+  for (const std::uint32_t until : untils) {
+    NullDevice::deliver(0, until, until == 4);
+    alone.channel().poll();
+  }
+  EXPECT_EQ(alone.channel().counters(0).arrived->load(), 2U);
+  EXPECT_TRUE(alone.channel().is_ending());
 }
 
 TEST_F(VerbsPlacing, WhatDoesNotFitGoesThroughTheRing) {

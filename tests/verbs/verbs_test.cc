@@ -16,12 +16,48 @@
 #include "tests/verbs/over_fake.h"
 #include "transport/verbs/port.h"
 #include "transport/verbs/queue.h"
+#include "transport/verbs/words.h"
 
 namespace accl::test {
 namespace {
 
 using verbs::GidEntry;
 using verbs::Settings;
+
+// --- Immediate values ------------------------------------------------------------------------
+
+// What comes back of a saying that is so far ahead of what its receiver knows.
+void expect_same(std::uint32_t ring, std::uint32_t arrived, std::uint32_t freed,
+                 verbs::Saying said) {
+  const verbs::Immediates immediates(ring);
+  const verbs::Saying got = immediates.unpack(immediates.pack(said), arrived, freed);
+  EXPECT_EQ(got.until, said.until) << ring;
+  EXPECT_EQ(got.freed, immediates.tells_freed() ? said.freed : freed) << ring;
+  EXPECT_EQ(got.is_placed, said.is_placed) << ring;
+}
+
+// At both edges of what may be told at a time, and across the end of what 32 bits count.
+TEST(VerbsImmediates, BothPositionsComeBackAtTheirEdges) {
+  constexpr std::uint32_t kib = 1024, mib = 1024 * kib;
+  for (const std::uint32_t ring : {4 * kib, 12 * kib, 520192U, mib, 2 * mib - 4 * kib, 2 * mib}) {
+    EXPECT_EQ(verbs::Immediates(ring).tells_freed(), ring < 2 * mib);
+    const std::uint32_t units = ring / ring_unit_bytes;
+    for (const std::uint32_t at : {0U, 7U, 0U - units, 0U - 1}) {
+      expect_same(ring, at, at + 9, {at + 1, at + 9, true});
+      expect_same(ring, at, at + 9, {at + units, at + 9 + units, false});
+      expect_same(ring, at + 9, at, {at + 9 + units / 2, at + 1, true});
+      expect_same(ring, at + 9, at, {at + 9 + units, at + units, true});
+    }
+  }
+}
+
+TEST(VerbsImmediates, WhatAnotherWayToldAlreadyIsNoNews) {
+  const verbs::Immediates immediates(1 << 20);
+  for (const std::uint32_t behind : {1U, 100U, (1U << 14) - 1}) {
+    const std::uint32_t value = immediates.pack({50, 20'000 - behind, false});
+    EXPECT_EQ(immediates.unpack(value, 49, 20'000).freed, 20'000U);
+  }
+}
 
 // --- Settings ------------------------------------------------------------------------------------
 

@@ -34,17 +34,21 @@ class TraceEndpoint : public ForwardEndpoint {
     add_to(row_->bytes, parcel.head.bytes);
     log(LogLevel::trace, "{}: put to rank {} lane {}: {} bytes, tag {:#x}, until {}", name_, peer(),
         lane, parcel.head.bytes, parcel.head.tag, parcel.until);
+    if (parcel.freed) log_release(lane, *parcel.freed);
     return true;
   }
 
   void release(std::uint32_t lane, std::uint32_t position) override {
     add_to(row_->releases, 1);
-    log(LogLevel::trace, "{}: release to rank {} lane {}: until {}", name_, peer(), lane, position);
+    log_release(lane, position);
     inner().release(lane, position);
   }
 
  private:
   std::uint32_t peer() const { return index(row_->peer); }
+  void log_release(std::uint32_t lane, std::uint32_t position) const {
+    log(LogLevel::trace, "{}: release to rank {} lane {}: until {}", name_, peer(), lane, position);
+  }
 
   std::shared_ptr<Row> row_;
   const char* name_;

@@ -17,7 +17,7 @@ struct PeerCounters {
   std::uint64_t messages = 0;      // Put and accepted.
   std::uint64_t bytes = 0;         // Of their payloads.
   std::uint64_t puts_refused = 0;  // The queue was full.
-  std::uint64_t releases = 0;
+  std::uint64_t releases = 0;      // But for those that went along with a message.
 };
 
 // Outlives the transport it belongs to; may be read from any thread at any time.

@@ -259,8 +259,11 @@ bool Channel::poll(Completions& completions) {
 
 void Channel::take_message(Lane& lane, const Saying& saying) {
   const std::uint32_t units = geometry_.ring_bytes / ring_unit_bytes;
-  if (saying.until - lane.freed > units) return begin_end("it sent more than the ring holds");
-  if (!take_payload(lane, saying.until, saying.is_placed)) return;
+  if (lane.is_shut) return;
+  const bool fits = saying.until - lane.freed <= units;
+  if (!fits) begin_end("it sent more than the ring holds");
+  lane.is_shut = !fits || !take_payload(lane, saying.until, saying.is_placed);
+  if (lane.is_shut) return;
   take_word(lane, saying.freed);
   lane.arrived.store(saying.until, std::memory_order_release);
 }

@@ -142,6 +142,7 @@ class Channel {
     std::uint32_t rail = 0;
     std::uint8_t generation = 0;                           // Of the queue.
     bool has_last_send = false, has_last_receive = false;  // Of a queue that was stopped.
+    bool is_shut = false;  // A message could not be taken, and who follows would count for it.
     // Messages the peer has not released: as many as it has receives for.
     std::array<Sent, message_window> window{};
     std::uint32_t window_first = 0, window_next = 0;  // They run on, and are masked on use.

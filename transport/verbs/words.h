@@ -43,12 +43,14 @@ struct Saying {
   bool is_placed = false;   // The payload lies where it was granted a place.
 };
 
-// Both positions are at most a ring ahead of what the receiver knows, so some bits of each do. Of a
-// ring of more than 1 MiB only the first has room.
+// Both positions are at most a ring ahead of what the receiver knows, so some bits of each do. From
+// rings of 2 MiB on only the first has room. A farewell, by another way, may have told the second
+// already.
 class Immediates {
  public:
   explicit constexpr Immediates(std::uint32_t ring_bytes)
-      : bits_(static_cast<std::uint32_t>(std::bit_width(ring_bytes / ring_unit_bytes))),
+      : units_(ring_bytes / ring_unit_bytes),
+        bits_(static_cast<std::uint32_t>(std::bit_width(units_))),
         mask_((1U << bits_) - 1) {}
 
   constexpr bool tells_freed() const { return 2 * bits_ < 32; }
@@ -60,14 +62,14 @@ class Immediates {
   constexpr Saying unpack(std::uint32_t value, std::uint32_t arrived, std::uint32_t freed) const {
     const std::uint32_t more = tells_freed() ? ((value >> bits_) - freed) & mask_ : 0;
     return {.until = arrived + ((value - arrived) & mask_),
-            .freed = freed + more,
+            .freed = more <= units_ ? freed + more : freed,
             .is_placed = (value & placed) != 0};
   }
 
  private:
   static constexpr std::uint32_t placed = 1U << 31;
 
-  std::uint32_t bits_, mask_;
+  std::uint32_t units_, bits_, mask_;
 };
 
 enum class NoteKind : std::uint32_t { ready, restart, farewell };
