@@ -288,6 +288,22 @@ TEST_F(VerbsFake, WhicheverCallFailsNothingHangsAndNothingLeaks) {
   EXPECT_EQ(went_on, 2 * geometry.lanes + 1);
 }
 
+// It may be the one that waits, and would hear no more than that the connection was closed.
+TEST_F(VerbsFake, ThePeerHearsWhyAConnectionEnded) {
+  auto [here, there] = join(make(no_failover), make(no_failover));
+  Ring ring(geometry.ring_bytes);
+  fake_.break_request(3, IBV_WC_RETRY_EXC_ERR, 0);
+  static_cast<void>(fill(*here.endpoint, ring, 8));
+  for (const Deadline deadline(patience); !there.endpoint->broken() && !deadline.passed();) {
+    here.transport->poll();
+    there.transport->poll();
+  }
+  const std::string text = there.endpoint->failure();
+  for (const char* const word : {"rank 0", "closed by it", "retry counter exceeded", "status 12"}) {
+    EXPECT_NE(text.find(word), text.npos) << word << " in: " << text;
+  }
+}
+
 TEST_F(VerbsFake, ARequestThatEndsBadlyIsToldInWords) {
   auto [here, there] = join(make(no_failover), make(no_failover));
   Ring ring(geometry.ring_bytes);

@@ -253,6 +253,7 @@ class Channel {
   std::string labels() const;
   void begin_end(std::string reason);
   void conclude();
+  void tell_failure();
   bool has_all_of(const Note& farewell) const;
   bool is_all_acknowledged() const;
   std::uint64_t ask_for_answers(std::uint64_t lanes);

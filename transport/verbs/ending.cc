@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <string_view>
 
 #include "accl/base/log.h"
 #include "transport/verbs/channel.h"
@@ -102,6 +103,10 @@ Note Channel::note_of(NoteKind kind) const {
 void Channel::take_note(const Note& note) {
   if (note.magic != greeting_magic) return begin_end("it says what is not ours");
   if (note.kind == NoteKind::farewell) return take_farewell(note);
+  if (note.kind == NoteKind::failure) {
+    const std::string_view reason(note.reason.data(), note.reason.size() - 1);
+    return begin_end(fmt::format("{}: {}", left, reason.substr(0, reason.find('\0'))));
+  }
   const auto ahead = static_cast<std::int32_t>(note.epoch - epoch_);
   if (note.kind == NoteKind::restart && ahead > 0) {
     const bool is_move = note.is_move != 0;
@@ -137,6 +142,14 @@ void Channel::conclude() {
   failure_ = fmt::format("connection to rank {}: {}", index(peer_), farewell_ ? left : reason_);
   broken_ = true;
   log(LogLevel::info, "verbs: {}", failure_);
+  if (!farewell_ && !talk_.end()) tell_failure();
+}
+
+// The peer may be the one that waits for what does not come, and the cause is known here only.
+void Channel::tell_failure() {
+  Note note = note_of(NoteKind::failure);
+  reason_.copy(note.reason.data(), note.reason.size() - 1);
+  static_cast<void>(talk_.say(std::as_bytes(std::span(&note, 1))));
 }
 
 bool Channel::is_all_acknowledged() const {

@@ -1,8 +1,8 @@
 // words.h - what the verbs transport says to a peer. Over the meeting socket, each way: an Opening,
 // then Notes: ready once its queues can receive; restart and ready again where queues had to be
-// replaced; farewell at the end. Over RDMA: writes into the peer's inbox whose immediate value is a
-// Saying; writes of grants into the peer's mailbox; and, where no message goes that way, empty
-// sends whose immediate value is the position that their sender is done with.
+// replaced; at the end farewell, or failure and why. Over RDMA: writes into the peer's inbox whose
+// immediate value is a Saying; writes of grants into the peer's mailbox; and, where no message goes
+// that way, empty sends whose immediate value is the position that their sender is done with.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 
 namespace accl::verbs {
 
-constexpr std::uint64_t greeting_magic = 0x4143'434C'7662'3221;  // "ACCLvb2!"
+constexpr std::uint64_t greeting_magic = 0x4143'434C'7662'3321;  // "ACCLvb3!"
 
 // How to reach the queue of a lane, and where its messages go.
 struct LaneAddress {
@@ -72,7 +72,7 @@ class Immediates {
   std::uint32_t units_, bits_, mask_;
 };
 
-enum class NoteKind : std::uint32_t { ready, restart, farewell };
+enum class NoteKind : std::uint32_t { ready, restart, farewell, failure };
 
 // Where a lane stands.
 struct LaneState {
@@ -89,8 +89,9 @@ struct Note {
   std::uint32_t epoch = 0;    // How often the queues were replaced.
   std::uint32_t is_move = 0;  // 1: this time only for other paths.
   std::uint32_t reserved = 0;
+  std::array<char, 512> reason{};  // Of a failure; its last is 0.
   std::array<LaneState, max_lanes> lanes{};
 };
-static_assert(sizeof(Note) == 24 + max_lanes * sizeof(LaneState));  // Else: another magic.
+static_assert(sizeof(Note) == 536 + max_lanes * sizeof(LaneState));  // Else: another magic.
 
 }  // namespace accl::verbs
