@@ -55,23 +55,15 @@ void begin(ibv_qp_ex& queue, const ibv_send_wr& request) {
 
 void* pointer_of(const ibv_sge& piece) { return reinterpret_cast<void*>(piece.addr); }
 
-void set_inline_data(ibv_qp_ex& queue, std::span<const ibv_sge> pieces) {
-  if (pieces.size() == 1) {
-    return ::ibv_wr_set_inline_data(&queue, pointer_of(pieces[0]), pieces[0].length);
-  }
-  std::array<ibv_data_buf, most_gathered> list{};
-  ACCL_ASSERT(pieces.size() <= list.size(), pieces.size());
-  for (std::size_t i = 0; i < pieces.size(); ++i) {
-    list[i] = {.addr = pointer_of(pieces[i]), .length = pieces[i].length};
-  }
-  ::ibv_wr_set_inline_data_list(&queue, pieces.size(), list.data());
-}
-
 // Every request needs one such call, also one without bytes: it is what ends the request.
 void set_data(ibv_qp_ex& queue, const ibv_send_wr& request) {
   const std::span<const ibv_sge> pieces(request.sg_list, static_cast<std::size_t>(request.num_sge));
   if (pieces.empty()) return ::ibv_wr_set_sge(&queue, 0, 0, 0);
-  if ((request.send_flags & IBV_SEND_INLINE) != 0) return set_inline_data(queue, pieces);
+  if ((request.send_flags & IBV_SEND_INLINE) != 0) {
+    // Soft-RoCE's driver mixes a list of pieces up.
+    ACCL_ASSERT(pieces.size() == 1, pieces.size());
+    return ::ibv_wr_set_inline_data(&queue, pointer_of(pieces[0]), pieces[0].length);
+  }
   if (pieces.size() > 1) return ::ibv_wr_set_sge_list(&queue, pieces.size(), pieces.data());
   ::ibv_wr_set_sge(&queue, pieces[0].lkey, pieces[0].addr, pieces[0].length);
 }

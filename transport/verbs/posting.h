@@ -23,7 +23,8 @@ Pair create_pair(const Port& port, ibv_qp_init_attr& wanted);
 bool is_unsupported(int error);
 
 // The whole chain in one call of the driver. Gives errno; then the first of them may have been
-// posted, by ibv_post_send, or none. Known: send with immediate, write, write with immediate.
+// posted, by ibv_post_send, or none. Known: send with immediate, write, write with immediate; what
+// is inline has one piece.
 int post(const Pair& pair, ibv_send_wr& first);
 
 }  // namespace accl::verbs

@@ -63,7 +63,7 @@ class Queue {
     std::uint64_t to = 0;  // Address of the peer, under `key`.
     std::uint32_t key = 0;
     std::optional<std::uint32_t> immediate{};  // None: the peer hears nothing of it.
-    std::span<ibv_sge> from;                   // Not empty.
+    std::span<ibv_sge> from;                   // Not empty; one, if it is inline.
     bool is_inline = false;
     bool is_signalled = false;
   };
