@@ -183,7 +183,7 @@ bool Straight::send(const Step& step) {
 
 bool Straight::put(const Step& step, Lane& to) {
   if (!to.has_room(step.bytes)) return false;
-  const Head head{.tag = tag_, .bytes = step.bytes, .flags = 0, .stamp = 0};
+  const Head head{.tag = tag_, .bytes = step.bytes, .flags = 0};
   const std::span<const std::byte> data(at(step.buffer, step.offset), step.bytes);
   if (!to.is_pull()) return to.send(head, {&data, 1});
   std::memcpy(to.begin(head), data.data(), data.size());

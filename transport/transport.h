@@ -42,10 +42,10 @@ constexpr std::uint32_t ring_unit_bytes = 64;
 
 // Precedes every message in the ring; filled by the sender, checked by the receiver.
 struct Head {
+  std::uint32_t stamp = 0;  // In cells only, see there; by the ring it need not travel.
   std::uint32_t tag = 0;    // The caller's: which call this belongs to.
   std::uint32_t bytes = 0;  // Of payload.
   std::uint32_t flags = 0;  // The caller's.
-  std::uint32_t stamp = 0;  // In cells only, see there.
 };
 static_assert(sizeof(Head) == 16);
 

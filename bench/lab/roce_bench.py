@@ -12,7 +12,7 @@ import time
 PORT = 18515
 ROUNDS_DEFAULT = 5
 LARGE = 1 << 20
-SMALL = ("8", "128", "512", "2048", "8192", "32768")
+SMALL = ("8", "64", "128", "512", "2048", "8192", "32768")
 LARGE_ROWS = "--peers --in-place 0 -b 128K -e 1M -f 2 -n 10 -w 2"
 TURNS_SECONDS = 40
 

@@ -51,7 +51,7 @@ TEST_P(Rings, RandomSizesArriveWholeAndNobodyIsStuck) {
       receive();
     }
     const auto fill = static_cast<std::byte>(random());
-    const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
+    const Head head{.tag = 1, .bytes = bytes, .flags = 0};
     if (lane.is_pull()) {
       std::memset(lane.begin(head), static_cast<int>(fill), bytes);
       ASSERT_TRUE(lane.publish(head));
@@ -80,7 +80,7 @@ std::uint32_t messages_until_told(LoopKind kind, std::uint32_t ring_bytes, std::
   Lane lane(endpoint, 0, geometry);
   const std::vector<std::byte> payload(bytes);
   const std::span<const std::byte> piece(payload);
-  const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = bytes, .flags = 0};
   for (std::uint32_t count = 1;; ++count) {
     EXPECT_TRUE(lane.has_room(bytes));
     if (lane.is_pull()) lane.begin(head);
@@ -110,7 +110,7 @@ TEST(Rings, AMessageOfAnotherSizeIsNoticed) {
   LoopEndpoint endpoint(geometry);
   Lane lane(endpoint, 0, geometry);
   EXPECT_FALSE(lane.has_arrived_otherwise(1000));
-  const Head head{.tag = 1, .bytes = 10, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = 10, .flags = 0};
   ASSERT_TRUE(lane.has_room(10));
   lane.begin(head);
   ASSERT_TRUE(lane.publish(head));
@@ -123,7 +123,7 @@ TEST(Rings, ACellWhereARingMessageIsDueIsNoticedAndTheOtherWayRound) {
   for (const std::uint32_t bytes : {10u, 1000u}) {
     LoopEndpoint endpoint(geometry, LoopKind::pull_cells);
     Lane lane(endpoint, 0, geometry);
-    const Head head{.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0};
+    const Head head{.tag = 1, .bytes = bytes, .flags = 0};
     ASSERT_TRUE(lane.has_room(bytes));
     lane.begin(head);
     ASSERT_TRUE(lane.publish(head));
@@ -136,7 +136,7 @@ TEST(Rings, CellsThatNobodyReadsRunOut) {
   const Geometry geometry{.lanes = 1, .ring_bytes = 65536};
   LoopEndpoint endpoint(geometry, LoopKind::pull_cells);
   Lane lane(endpoint, 0, geometry);
-  const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = 8, .flags = 0};
   std::uint32_t sent = 0;
   for (; lane.has_room(8) && sent < 1000; ++sent) {
     lane.begin(head);

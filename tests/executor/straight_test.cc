@@ -209,7 +209,7 @@ TEST(SharedMemoryCells, CarryTinyMessagesPastTheRingAndComeBack) {
   Pair pair;
   Lane out(*pair.first, 0, geometry), in(*pair.second, 0, geometry);
   for (std::uint32_t i = 0; i < 10 * cell_count; ++i) {
-    const Head head{.tag = i, .bytes = tiny_bytes, .flags = 0, .stamp = 0};
+    const Head head{.tag = i, .bytes = tiny_bytes, .flags = 0};
     ASSERT_TRUE(out.has_room(tiny_bytes)) << i;
     std::memset(out.begin(head), static_cast<int>(i), tiny_bytes);
     ASSERT_TRUE(out.publish(head));
@@ -231,7 +231,7 @@ TEST(SharedMemoryCells, WakeWhoSleeps) {
   };
   ASSERT_TRUE(pair.second_transport->arm());
   EXPECT_FALSE(is_awake());
-  const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = 8, .flags = 0};
   ASSERT_TRUE(out.has_room(8));
   out.begin(head);
   ASSERT_TRUE(out.publish(head));

@@ -135,7 +135,7 @@ TEST_P(ConformancePair, RefusesWhatItCannotQueueAndGoesOnLater) {
   std::uint32_t accepted = 0;
   const auto try_all = [&] {
     for (; accepted < 256; ++accepted, out.take(bytes)) {
-      const Head head{.tag = accepted, .bytes = bytes, .flags = 0, .stamp = 0};
+      const Head head{.tag = accepted, .bytes = bytes, .flags = 0};
       if (!put(*here_.endpoint, 0, out.next(bytes), head, payload)) return;
     }
   };
@@ -155,7 +155,7 @@ TEST_P(ConformancePair, RefusesWhatItCannotQueueAndGoesOnLater) {
 
 TEST_P(ConformancePair, ReleasesTravelEvenIfNothingElseDoes) {
   const std::vector<std::byte> payload(8);
-  const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = 8, .flags = 0};
   ASSERT_TRUE(put(*here_.endpoint, 2, Place{0, 1}, head, payload));
   ASSERT_TRUE(poll_until([&] { return reached(there_.endpoint->counters(2).arrived, 1); }));
   EXPECT_EQ(here_.endpoint->counters(2).released->load(), 0U);
@@ -167,7 +167,7 @@ TEST_P(ConformancePair, ReleasesTravelEvenIfNothingElseDoes) {
 // A release must also leave if its rank goes to sleep instead of polling.
 TEST_P(ConformancePair, ReleasesTravelBeforeASleep) {
   const std::vector<std::byte> payload(8);
-  const Head head{.tag = 1, .bytes = 8, .flags = 0, .stamp = 0};
+  const Head head{.tag = 1, .bytes = 8, .flags = 0};
   ASSERT_TRUE(put(*here_.endpoint, 0, Place{0, 1}, head, payload));
   ASSERT_TRUE(poll_until([&] { return reached(there_.endpoint->counters(0).arrived, 1); }));
   there_.endpoint->release(0, 1);
@@ -192,7 +192,7 @@ TEST_P(ConformancePair, ExpectedPayloadsLandInTheirTarget) {
   const bool promised_wrong = promised && there_.endpoint->expect(0, second.until, wrong);
   EXPECT_FALSE(there_.endpoint->took(0, first.until)) << "nothing was sent yet";
 
-  const Head head{.tag = 5, .bytes = bytes, .flags = 0, .stamp = 0};
+  const Head head{.tag = 5, .bytes = bytes, .flags = 0};
   ASSERT_TRUE(put(*here_.endpoint, 0, first, head, payload));
   ASSERT_TRUE(put(*here_.endpoint, 0, second, head, payload));
   ASSERT_TRUE(
@@ -216,7 +216,7 @@ TEST_P(ConformancePush, PiecesAreTakenUntilSentSaysSo) {
     pieces.push_back(std::span(payload).subspan(at * bytes / max_pieces, bytes / max_pieces));
   }
   const Place place = Ring(geometry.ring_bytes).next(bytes);
-  const Parcel parcel{.head = {.tag = 1, .bytes = bytes, .flags = 0, .stamp = 0},
+  const Parcel parcel{.head = {.tag = 1, .bytes = bytes, .flags = 0},
                       .offset = 0,
                       .until = place.until,
                       .pieces = pieces};

@@ -32,7 +32,7 @@ class Decorators : public testing::TestWithParam<TransportRow> {
 
   bool put(std::uint32_t number) {
     payload_.assign(bytes, static_cast<std::byte>(number));
-    const Parcel parcel{.head = {.tag = number, .bytes = bytes, .flags = 0, .stamp = 0},
+    const Parcel parcel{.head = {.tag = number, .bytes = bytes, .flags = 0},
                         .offset = (number - 1) * ring_unit_bytes,
                         .until = number,
                         .pieces = {&piece_, GetParam().is_push ? std::size_t{1} : std::size_t{0}}};

@@ -100,7 +100,7 @@ bool Link::send_next(std::uint32_t lane, const Script& script) {
   if (place.until - released > out.ring.units()) return false;
 
   std::vector<std::byte> payload = make_payload(tag, bytes);
-  const Head head{.tag = tag, .bytes = bytes, .flags = ~tag, .stamp = 0};
+  const Head head{.tag = tag, .bytes = bytes, .flags = ~tag};
   Parcel parcel{.head = head, .offset = place.offset, .until = place.until, .pieces = {}};
   if (endpoint_->tells_along()) parcel.freed = lanes_[lane].in.ring.position();
   if (!put(lane, parcel, payload)) return false;

@@ -95,7 +95,7 @@ TEST(Ucx, LeavingDoesNotWaitForEverForAPeerThatDoesNotPoll) {
   std::vector<std::byte> payload(300 << 10);
   const std::span<const std::byte> piece(payload);
   const Place place = Ring(large.ring_bytes).next(300 << 10);
-  const Parcel parcel{.head = {.tag = 1, .bytes = 300 << 10, .flags = 0, .stamp = 0},
+  const Parcel parcel{.head = {.tag = 1, .bytes = 300 << 10, .flags = 0},
                       .offset = place.offset,
                       .until = place.until,
                       .pieces = {&piece, 1}};
@@ -120,7 +120,7 @@ Note note(std::uint32_t number) {
           .from = number,
           .until = number + 1,
           .offset = number % (geometry.ring_bytes / ring_unit_bytes) * ring_unit_bytes,
-          .head = {.tag = number, .bytes = 8, .flags = 0, .stamp = 0}};
+          .head = {.tag = number, .bytes = 8, .flags = 0}};
 }
 
 TEST(UcxInbox, CountsNothingBeyondAGap) {

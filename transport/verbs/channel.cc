@@ -16,6 +16,11 @@ namespace {
 constexpr int completions_at_once = 16;
 constexpr int rounds_per_poll = 8;  // So that one busy peer does not keep the others waiting.
 
+// A tiny message is written without the stamp, which means nothing in a ring: in what a device or a
+// kernel gives a packet of its size, four bytes can be the ones too many. Others keep whole lines.
+constexpr std::uint32_t unsaid_bytes = offsetof(Head, tag);
+static_assert(unsaid_bytes == sizeof(Head::stamp));
+
 bool is_ahead(std::uint32_t position, std::uint32_t of) {
   return static_cast<std::int32_t>(position - of) > 0;
 }
@@ -117,13 +122,14 @@ int Channel::post(Lane& lane, Sent& message) {
   const bool is_apart = message.is_placed || !message.lent.empty();
   const std::uint32_t bytes = is_apart ? large_payload_offset : message.bytes;
   std::array<ibv_sge, most_gathered> from;
-  from[0] = own_bytes(lane, outbox(number) + message.offset, bytes);
+  const std::uint32_t unsaid = bytes <= sizeof(Head) + tiny_bytes ? unsaid_bytes : 0;
+  from[0] = own_bytes(lane, outbox(number) + message.offset + unsaid, bytes - unsaid);
   if (is_apart) from[1] = payload_of(lane, message);
   const bool is_gathered = is_apart && !message.is_placed;
   const bool is_inline = !is_gathered && bytes <= lane.queue->longest_inline();
   const std::array<Queue::Write, most_writes> writes{
       {{.to = message.place, .key = message.key, .from = {&from[1], 1}},
-       {.to = lane.peer_inbox + message.offset,
+       {.to = lane.peer_inbox + message.offset + unsaid,
         .key = lane.peer_key,
         .immediate = immediates_.pack({message.until, lane.freed, message.is_placed}),
         .from = {from.data(), is_gathered ? 2U : 1U},
