@@ -16,7 +16,7 @@ constexpr std::uint32_t max_ring_bytes = 1 << 30;
 
 struct Greeting {
   std::uint64_t magic = 0;    // Of the transport.
-  std::uint32_t version = 2;  // Raised with what travels, and with where in a ring it lies.
+  std::uint32_t version = 3;  // Raised with what travels, and with where in a ring it lies.
   std::uint32_t lanes = 0;
   std::uint32_t ring_bytes = 0;
   std::uint32_t reserved = 0;

@@ -12,7 +12,7 @@
 namespace accl {
 
 struct ShmGreeting {
-  std::uint64_t magic = 0x314d48534c434341;  // "ACCLSHM1"
+  std::uint64_t magic = 0x324d48534c434341;  // "ACCLSHM2"
   std::uint32_t lanes = 0;
   std::uint32_t ring_bytes = 0;
   std::uint32_t can_fence = 0;  // See barrier.h.
