@@ -65,7 +65,7 @@ class VerbsPlacing : public VerbsFake {
       cut.push_back(payload.subspan(i * (large / pieces), large / pieces));
     }
     const Place place = ring_.next(large);
-    const Head head{.tag = static_cast<std::uint32_t>(k), .bytes = large, .flags = 5};
+    const Head head{.stamp = 6, .tag = static_cast<std::uint32_t>(k), .bytes = large, .flags = 5};
     if (!here().endpoint->put(
             0, {.head = head, .offset = place.offset, .until = place.until, .pieces = cut})) {
       return false;
@@ -102,6 +102,7 @@ class VerbsPlacing : public VerbsFake {
     std::memcpy(&head, message, sizeof head);
     ASSERT_EQ(head.tag, k);
     ASSERT_EQ(head.bytes, large);
+    ASSERT_EQ(head.stamp, 6U) << "large messages are written by whole lines";
     const std::byte* const payload = took(k) ? target(k).data() : message + 64;
     for (std::size_t i = 0; i < large; ++i) ASSERT_EQ(payload[i], pattern(k, i)) << k << ", " << i;
   }

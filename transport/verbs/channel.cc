@@ -122,11 +122,12 @@ int Channel::post(Lane& lane, Sent& message) {
   const bool is_apart = message.is_placed || !message.lent.empty();
   const std::uint32_t bytes = is_apart ? large_payload_offset : message.bytes;
   std::array<ibv_sge, most_gathered> from;
-  const std::uint32_t unsaid = bytes <= sizeof(Head) + tiny_bytes ? unsaid_bytes : 0;
+  const bool is_tiny = !is_apart && bytes <= sizeof(Head) + tiny_bytes;
+  const std::uint32_t unsaid = is_tiny ? unsaid_bytes : 0;
   from[0] = own_bytes(lane, outbox(number) + message.offset + unsaid, bytes - unsaid);
   if (is_apart) from[1] = payload_of(lane, message);
   const bool is_gathered = is_apart && !message.is_placed;
-  const bool is_inline = !is_gathered && bytes <= lane.queue->longest_inline();
+  const bool is_inline = !is_gathered && from[0].length <= lane.queue->longest_inline();
   const std::array<Queue::Write, most_writes> writes{
       {{.to = message.place, .key = message.key, .from = {&from[1], 1}},
        {.to = lane.peer_inbox + message.offset + unsaid,

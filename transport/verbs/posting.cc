@@ -1,6 +1,5 @@
 #include "transport/verbs/posting.h"
 
-#include <array>
 #include <cerrno>
 
 #include "accl/base/assert.h"
